@@ -1,0 +1,1 @@
+"""What `bench/gateway.py` loads gateways with: pinned processes, upstreams, generators. Measures nothing by itself."""

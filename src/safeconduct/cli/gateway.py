@@ -1,0 +1,206 @@
+"""`gateway`, `gateway enrol`, `control`: the data plane and the control plane as processes of their own."""
+
+# ruff: noqa: PLR0917 - options are bound by name, never by position
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from safeconduct.cli.options import AsJson, Data
+from safeconduct.cli.output import print_json, print_json_line, print_lines
+
+commands = typer.Typer(
+    help="A gateway that is not the control plane: it follows the record and serves models.",
+    invoke_without_command=True,
+)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="The gateway's own directory: data/ and keys/ lie below it (default: gateway).",
+        show_default=False,
+    ),
+]
+_HOME = Path("gateway")
+
+
+@commands.callback()
+def run(
+    context: typer.Context,
+    data: Home = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help="Address of the control plane, when it is not as enrolled.", show_default=False),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that serve the port together.")] = 1,
+    gateway_port: Annotated[
+        int | None, typer.Option(help="Port of the gateway (default 8780).", show_default=False)
+    ] = None,
+    gateway_host: Annotated[
+        str | None, typer.Option(help="Address of the gateway (default 127.0.0.1).", show_default=False)
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(help="What clients call (default: the instance's gateway URL).", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run an enrolled gateway in the foreground until Ctrl-C. It holds no database credential and no right to change the record.
+
+    Example: safeconduct gateway --data gateway --workers 2
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from safeconduct.settings import check_issuer, read_settings  # noqa: PLC0415
+    from safeconduct.web.nodes.node import run_gateway  # noqa: PLC0415
+
+    settings = read_settings(home=data or _HOME, gateway_port=gateway_port, gateway_host=gateway_host)
+
+    def ready(url: str) -> None:
+        if as_json:
+            print_json_line({"ready": {"gateway": url}})
+        else:
+            print_lines(f"gateway  {url}", "Ctrl-C stops it.")
+
+    raise typer.Exit(
+        run_gateway(
+            settings,
+            workers=workers,
+            control=control,
+            public_url=check_issuer(public_url, "--public-url") if public_url else "",
+            ready=ready,
+        )
+    )
+
+
+def _published(control: str) -> dict[str, Any]:
+    """What the control plane says of itself: over TLS, or on this machine."""
+    import httpx2  # noqa: PLC0415
+    import msgspec  # noqa: PLC0415
+
+    from safeconduct.cli.client import TIMEOUT, Unreachable  # noqa: PLC0415
+
+    try:
+        answer = httpx2.get(
+            f"{control}/.well-known/safeconduct", timeout=TIMEOUT, follow_redirects=False, trust_env=False
+        )
+        found: dict[str, Any] = msgspec.json.decode(answer.content)
+        return {"issuer": found["issuer"], "key": found["logs"]["record"]["key"], "profile": found["profile"]}
+    except (httpx2.HTTPError, msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise Unreachable(
+            f"no control plane answers at {control} ({type(error).__name__})",
+            remedy="start it with `safeconduct control`, or correct --control",
+        ) from None
+
+
+@commands.command()
+def enrol(
+    name: Annotated[str, typer.Argument(help="Name of the gateway, e.g. edge-1.")],
+    control: Annotated[str, typer.Option(help="Address of the control plane's API.")],
+    data: Home = None,
+    record_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Verifier key of the record's log, as its operator told you (default: as the control plane says).",
+            show_default=False,
+        ),
+    ] = None,
+    days: Annotated[int, typer.Option(help="For how long the enrolment is asked.")] = 365,
+    as_json: AsJson = False,
+) -> None:
+    """Make a gateway's directory and keys, and the change of the trust list that two officers sign to let it in.
+
+    Example: safeconduct gateway enrol edge-1 --control https://control.example.org --data gateway
+    """
+    from safeconduct.kernel.canonical import canonical_json  # noqa: PLC0415
+    from safeconduct.kernel.clock import SystemClock  # noqa: PLC0415
+    from safeconduct.kernel.errors import InvalidInput  # noqa: PLC0415
+    from safeconduct.settings import check_issuer, read_settings  # noqa: PLC0415
+    from safeconduct.web.nodes.home import enrolment_of, make_home, write_whole  # noqa: PLC0415
+
+    if not 1 <= days <= 3650:
+        raise InvalidInput("1 to 3650 days", field="--days")
+    control = check_issuer(control.rstrip("/"), "--control")
+    published = _published(control)
+    if record_key is not None and record_key.strip() != published["key"]:
+        raise InvalidInput(
+            "the control plane publishes another key of the record",
+            field="--record-key",
+            remedy="find out which of the two is right before you go on",
+        )
+    settings = read_settings(home=data or _HOME)
+    home = make_home(
+        settings, name=name, control=control, issuer=published["issuer"], record_key=published["key"]
+    )
+    change = enrolment_of(
+        home,
+        now=int(SystemClock().now()),
+        seconds=days * 86_400,
+        development=published["profile"] == "development",
+    )
+    file = settings.data / "enrolment.json"
+    write_whole(file, canonical_json(change) + b"\n")
+    made = {
+        "name": name,
+        "party": home.descriptor.party,
+        "data": str(settings.data),
+        "keys": str(settings.keys),
+        "record_key": home.descriptor.record_key,
+        "enrolment": str(file),
+    }
+    if as_json:
+        print_json(made)
+        return
+    print_lines(
+        *(f"{label:<11} {value}" for label, value in made.items()),
+        "Compare record_key with what the operator of the control plane told you.",
+        f"Next, where the officers are: safeconduct trust sign {file} --out change.jws",
+        "then: safeconduct trust change change.jws; then here: safeconduct gateway",
+    )
+
+
+def serve_control_plane(
+    data: Data = None,
+    api_port: Annotated[
+        int | None, typer.Option(help="Port of API and page (default 8781).", show_default=False)
+    ] = None,
+    api_host: Annotated[
+        str | None, typer.Option(help="Address of API and page (default 127.0.0.1).", show_default=False)
+    ] = None,
+    sandbox_port: Annotated[
+        int | None,
+        typer.Option(help="Also run the sandbox provider there (development only).", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run API, record, tokens and page without a gateway, in the foreground until Ctrl-C.
+
+    Example: safeconduct control --data run
+    """
+    import msgspec  # noqa: PLC0415
+
+    from safeconduct.cli.client import InstanceFiles  # noqa: PLC0415
+    from safeconduct.settings import read_settings  # noqa: PLC0415
+    from safeconduct.web.serving import serve_control  # noqa: PLC0415
+
+    found = InstanceFiles(data).settings
+    settings = read_settings(data=found.data, keys=found.keys, api_port=api_port, api_host=api_host)
+
+    def ready(text: str) -> None:
+        addresses = msgspec.json.decode(text)
+        if as_json:
+            print_json_line({"ready": addresses})
+        else:
+            print_lines(f"API      {addresses['api']}", "Ctrl-C stops it.")
+
+    raise typer.Exit(serve_control(settings, sandbox_port=sandbox_port, ready=ready))
+
+
+def add_to(application: typer.Typer) -> None:
+    """Put these commands at the root."""
+    application.add_typer(commands, name="gateway")
+    application.command("control")(serve_control_plane)

@@ -1,0 +1,108 @@
+"""Folds very many events at once: the same folds on maps that change in place, settled into a state at the end.
+
+Owns the working copy. Equal to folding one by one (a property test says so); only quicker, and with less memory at the end.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from immutables import Map
+
+from safeconduct.record.events import Event
+from safeconduct.record.events.authorizations import GrantGiven
+from safeconduct.record.fold import FOLDS
+from safeconduct.record.large_map import Draft, LargeMap
+from safeconduct.record.packing import GRANTS_TO, GrantsDraft, as_rows, from_rows, settled, settled_grants
+from safeconduct.record.projections import GrantState
+from safeconduct.record.rows import packed
+from safeconduct.record.state import State
+
+AT_ONCE: Final = 100_000
+"""Values of one map held as objects while folding; beyond, what there is is packed. Bounds the memory of a long fold."""
+
+
+def _grant(state: Any, event: GrantGiven) -> dict[str, Any]:
+    """As `fold_authorizations`, but the index by variant is not kept up with each grant."""
+    if event.grant not in state.grants:
+        state.grants.set(event.grant, GrantState(given=event))
+        state.grants_to.note(event)
+    return {}
+
+
+_FOLDS: Final[dict[type, Callable[[Any, Any], dict[str, Any]]]] = {**FOLDS, GrantGiven: _grant}
+
+
+class _Working:
+    """A state whose maps are drafts."""
+
+    def __init__(self, state: State) -> None:
+        for name in State.__struct_fields__:
+            value = getattr(state, name)
+            if name == GRANTS_TO:
+                value = GrantsDraft(value)
+            elif isinstance(value, Map | LargeMap):
+                value = Draft(value)
+            setattr(self, name, value)
+
+    def is_full(self, at_once: int) -> bool:
+        """Whether a map holds more changes than should stay objects."""
+        return any(isinstance(one, Draft) and len(one.changes) > at_once for one in vars(self).values())
+
+    def settle(self) -> None:
+        """Turn the drafts into maps and begin new ones. One after the other, so that only one is there twice."""
+        held = vars(self)
+        for name, value in held.items():
+            if isinstance(value, Draft):
+                value.before, value.changes = settled(name, value), {}
+        held[GRANTS_TO] = GrantsDraft(settled_grants(held[GRANTS_TO], held["grants"].before))
+
+    def renew(self) -> None:
+        """Make the objects of the smaller maps anew. They were made throughout the fold, a few here and there, and would
+        keep the memory around them from going back to the system.
+        """
+        for name, value in vars(self).items():
+            if isinstance(value, Draft) and isinstance(value.before, Map) and value.before:
+                rows, changes = as_rows(name, value.before)
+                copied = packed(rows.codec, rows.merged(changes))
+                del rows, changes
+                value.before = Map()
+                value.before = from_rows(copied)
+
+    def state(self, position: int) -> State:
+        """The state that this is, once settled."""
+        fields: dict[str, Any] = {
+            name: value.before if isinstance(value, Draft | GrantsDraft) else value
+            for name, value in vars(self).items()
+        }
+        return State(**{**fields, "position": position})
+
+
+def fold_many(events: Iterable[Event], state: State | None = None, *, at_once: int = AT_ONCE) -> State:
+    """`state.fold` for a whole record or a large part of one. state: to begin with, the empty one by default."""
+    state = State.empty() if state is None else state
+    collecting = gc.isenabled()
+    # Nothing made here is part of a cycle, and looking for cycles among millions of objects again and again takes longer
+    # than the fold.
+    gc.disable()
+    try:
+        return _fold(iter(events), _Working(state), state.position, at_once)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _fold(events: Iterator[Event], working: _Working, position: int, at_once: int) -> State:
+    every, begun = min(at_once, 4096), position
+    for event in events:
+        for name, value in _FOLDS[type(event)](working, event).items():
+            setattr(working, name, value)
+        position += 1
+        if not position % every and working.is_full(at_once):
+            working.settle()
+    working.settle()
+    if position - begun > every:
+        working.renew()
+    return working.state(position)

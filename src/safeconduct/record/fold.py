@@ -1,0 +1,38 @@
+"""One place that says which function folds which event.
+
+Owns the dispatch. Refuses nothing: an event without a function cannot exist, a test keeps the table complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from safeconduct.record import (
+    fold_authorizations,
+    fold_holders,
+    fold_orders,
+    fold_quotas,
+    fold_registrations,
+    fold_trust,
+)
+from safeconduct.record.events import Event
+
+if TYPE_CHECKING:
+    from safeconduct.record.state import State
+
+Changes = dict[str, Any]
+
+FOLDS: dict[type, Callable[[Any, Any], Changes]] = {
+    **fold_trust.FOLDS,
+    **fold_registrations.FOLDS,
+    **fold_holders.FOLDS,
+    **fold_authorizations.FOLDS,
+    **fold_orders.FOLDS,
+    **fold_quotas.FOLDS,
+}
+
+
+def changes_of(state: State, event: Event) -> Changes:
+    """The fields of the state that `event` changes, with their new values."""
+    return FOLDS[type(event)](state, event)

@@ -1,0 +1,101 @@
+"""The vault: encrypted documents in SQLite, each under its subject's data key. Implements `app.ports.Vault`.
+
+Kind and name are readable to whoever holds the file, so a name is never a person's name or a document's number.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy.dialects.sqlite import insert
+
+from safeconduct.kernel.errors import NotFound
+from safeconduct.kernel.signing import seal, unseal
+from safeconduct.storage.database import open_database
+from safeconduct.storage.subject_keys import SubjectKeys
+from safeconduct.storage.tables import documents
+
+
+def _context(kind: str, name: str, subject: str) -> bytes:
+    # Length-prefixed, so that no two (kind, name, subject) share a context.
+    return b"".join(
+        len(part).to_bytes(4, "big") + part for part in (kind.encode(), name.encode(), subject.encode())
+    )
+
+
+class SqliteVault:
+    """Documents of an embedded instance. Safe to call from several threads; one process at a time."""
+
+    def __init__(self, engine: sa.Engine, keys: SubjectKeys) -> None:
+        self._engine = engine
+        self._keys = keys
+        # SQLite admits one writer; waiting here is fairer than its busy loop.
+        self._writing = threading.Lock()
+        self.erasures = 0
+
+    @classmethod
+    def open(cls, path: Path, keys: SubjectKeys) -> SqliteVault:
+        """Open (or create) the database at `path`."""
+        return cls(open_database(path, "vault"), keys)
+
+    def aead(self, subject: str, *, create: bool = False) -> AESGCM:
+        """The subject's data key. Raises NotFound when it was destroyed, or was never made and `create` is False."""
+        return self._keys.aead(subject, create=create)
+
+    def put(self, kind: str, name: str, subject: str, plaintext: bytes) -> None:
+        """Store or replace a document, durable when this returns. Raises NotFound when the subject was erased."""
+        sealed = seal(self._keys.aead(subject, create=True), plaintext, _context(kind, name, subject))
+        statement = insert(documents).values(kind=kind, name=name, subject=subject, sealed=sealed)
+        with self._writing, self._engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["kind", "name"], set_={"subject": subject, "sealed": sealed}
+                )
+            )
+
+    def get(self, kind: str, name: str) -> bytes | None:
+        """Decrypt a document; None when there is none or its subject was erased. Raises InvalidInput when altered."""
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                sa.select(documents.c.subject, documents.c.sealed).where(
+                    documents.c.kind == kind, documents.c.name == name
+                )
+            ).first()
+        if row is None:
+            return None
+        try:
+            aead = self._keys.aead(row.subject)
+        except NotFound:
+            return None
+        return unseal(aead, row.sealed, _context(kind, name, row.subject))
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the documents of a kind, ordered."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(documents.c.name).where(documents.c.kind == kind).order_by(documents.c.name)
+            )
+            return [row.name for row in rows]
+
+    def delete(self, kind: str, name: str) -> None:
+        """Remove a document; no error when it is not there."""
+        with self._writing, self._engine.begin() as connection:
+            connection.execute(sa.delete(documents).where(documents.c.kind == kind, documents.c.name == name))
+
+    def forget(self, subject: str) -> None:
+        """Destroy the subject's data key for good, then its documents, which nobody can read any more."""
+        # The key goes first: a crash in between leaves documents that cannot be opened, never a key without an erasure.
+        self._keys.forget(subject)
+        self.erasures += 1
+        with self._writing:
+            with self._engine.begin() as connection:
+                connection.execute(sa.delete(documents).where(documents.c.subject == subject))
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the database; the subjects' keys are closed by who opened them."""
+        self._engine.dispose()

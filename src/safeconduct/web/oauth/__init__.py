@@ -1,0 +1,1 @@
+"""Token endpoint, nonces, keys, metadata and status lists: what holders and verifiers fetch without a role."""

@@ -1,0 +1,1 @@
+"""The gateway's listener: bytes of clients in, decisions enforced, answers of upstreams out."""
