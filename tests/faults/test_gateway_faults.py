@@ -75,7 +75,7 @@ def test_a_full_disk_denies_what_is_new_and_lets_what_was_recorded_finish(tmp_pa
         full_disk.append(True)
         denied = gateway.post()
         assert (denied.status, denied.code) == (503, "AUDIT_UNAVAILABLE")
-        while b"0\r\n\r\n" not in received:
+        while b"\r\n0\r\n\r\n" not in received:
             piece = connection.recv(65536)
             assert piece, received
             received += piece

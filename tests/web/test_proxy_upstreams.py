@@ -242,7 +242,7 @@ def test_a_client_that_reads_slowly_holds_the_provider_back_and_gets_everything(
             )
             assert held < 2_000_000
             received = b""
-            while not received.endswith(b"0\r\n\r\n"):
+            while not received.endswith(b"\r\n0\r\n\r\n"):
                 received += connection.recv(1 << 20)
         assert received.count(b'data: {"choices"') == count
         assert UPSTREAM_KEY not in received
