@@ -21,7 +21,7 @@ from safeconduct.identity.eligibility import (
 )
 from safeconduct.identity.evidence_import import PersonEvidence
 from safeconduct.identity.nationality import held_at, us_person_everywhere
-from safeconduct.identity.screening import is_clear
+from safeconduct.identity.screening.result import is_clear
 from safeconduct.kernel.errors import Conflict, InvalidInput
 from safeconduct.kernel.ids import OrganisationId, SubjectId
 from safeconduct.kernel.vocabulary import ClearanceState, Compartment, Level, PassportStatus, Screening

@@ -17,7 +17,7 @@ from safeconduct.identity.authenticator import Authenticator
 from safeconduct.identity.evidence import Evidence, Proofing, Validation, Verification
 from safeconduct.identity.nationality import Citizenship, Residency
 from safeconduct.identity.organisation import OrganisationEvidence, check_lei
-from safeconduct.identity.screening import ScreeningResult
+from safeconduct.identity.screening.result import ScreeningResult
 from safeconduct.kernel.clock import parse_instant
 from safeconduct.kernel.errors import InvalidInput
 from safeconduct.kernel.ids import OrganisationId, ProjectId, check_name

@@ -8,7 +8,7 @@ import re
 import msgspec
 
 from safeconduct.identity.evidence import Outcome
-from safeconduct.identity.screening import ScreeningResult
+from safeconduct.identity.screening.result import ScreeningResult
 from safeconduct.kernel.errors import InvalidInput
 from safeconduct.kernel.ids import OrganisationId, ProviderId
 from safeconduct.kernel.vocabulary import Sector
