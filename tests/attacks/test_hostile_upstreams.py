@@ -270,7 +270,8 @@ def test_framing_without_content_times_out_or_is_refused(tmp_path, stream):
         gateway_before(tmp_path, upstream, upstream_limits=limits) as gateway,
     ):
         got = gateway.post(stream=stream)
-        assert got.status == 200
+        # 502 when it is refused before the decision is durable: then nothing of the answer has gone out.
+        assert got.status in (200, 502)
         assert b"upstream_protocol" in got.body or b"upstream_timeout" in got.body
         assert not got.body.endswith(b"[DONE]\n\n")
         assert gateway.completion()["ended"] == "upstream_error"
