@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from tests.support.gateways import RunningGateway, chat, request
 from tests.support.quota_ledgers import charge, open_ledger, spend
+from tests.support.slow_disks import WAYS, Disk
 from tests.support.upstreams import ScriptedUpstream, answer_of
 from tests.support.worlds import plain_world
 
@@ -19,7 +20,6 @@ from safeconduct.gateway.quota_ledger import Held
 from safeconduct.gateway.retrying import RetryLimits
 from safeconduct.kernel.vocabulary import QuotaUnit, QuotaWindow
 from safeconduct.record.events.quotas import QuotaSet
-from safeconduct.storage.log_files import AppendFile
 from safeconduct.storage.redis_quota_ledger import LedgerAway, RedisQuotaLedger
 from safeconduct.upstreams.pool import UpstreamLimits
 
@@ -31,22 +31,12 @@ GOOD = answer_of(b'{"id":"x"}')
 NOW = 1_000_000_000
 
 
-@pytest.fixture
-def full_disk(monkeypatch):
+@pytest.fixture(params=WAYS)
+def full_disk(monkeypatch, request):
     """Fills the log's disk when it is told to: what is written from then on fails."""
-    full = []
-
-    def failing(durably):
-        def write(file, *arguments):
-            if full:
-                raise OSError(28, "No space left on device")
-            return durably(file, *arguments)
-
-        return write
-
-    monkeypatch.setattr(AppendFile, "sync", failing(AppendFile.sync))
-    monkeypatch.setattr(AppendFile, "write_through", failing(AppendFile.write_through))
-    return full
+    disk = Disk()
+    disk.attach(monkeypatch, request.param)
+    return disk
 
 
 def dead_port():
@@ -72,7 +62,7 @@ def test_a_full_disk_denies_what_is_new_and_lets_what_was_recorded_finish(tmp_pa
         connection.sendall(request("POST", PATH, BODY))
         received = connection.recv(65536)
         assert b" 200 " in received
-        full_disk.append(True)
+        full_disk.failing = True
         denied = gateway.post()
         assert (denied.status, denied.code) == (503, "AUDIT_UNAVAILABLE")
         while b"\r\n0\r\n\r\n" not in received:
@@ -88,7 +78,7 @@ def test_a_full_disk_denies_what_is_new_and_lets_what_was_recorded_finish(tmp_pa
 def test_a_decision_that_cannot_be_recorded_gives_back_its_quota(tmp_path, full_disk):
     with RunningGateway(tmp_path) as gateway:
         gateway.change(quota())
-        full_disk.append(True)
+        full_disk.failing = True
         assert gateway.post().code == "AUDIT_UNAVAILABLE"
         (counter,) = gateway.node.quotas.ledger._counters.values()
         gateway.until(lambda: sum(counter.buckets.values()) in (0, 1))
@@ -110,7 +100,7 @@ def test_a_fallback_that_cannot_be_recorded_is_not_asked(tmp_path, full_disk):
             connection.sendall(request("POST", PATH, msgspec.json.encode(chat())))
             gateway.until(lambda: len(gateway.node.open) == 1)
             gateway.until(lambda: gateway.log.durable_size == 1)
-            full_disk.append(True)
+            full_disk.failing = True
             answer = connection.recv(65536)
         assert b" 502 " in answer or b" 503 " in answer
         assert b'"id":"x"' not in answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,6 +49,32 @@ class MemoryFile:
         pass
 
 
+class MemorySync:
+    """A sync that is under way until it is asked about: power may go before, and then nothing is durable."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK)
+        self._file: MemoryFile | None = None
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def start(self, file: MemoryFile) -> None:
+        assert self._file is None, "one at a time"
+        self._file = file
+        os.eventfd_write(self._descriptor, 1)
+
+    def finished(self, *, wait: bool = False) -> bool:
+        assert self._file is not None
+        file, self._file = self._file, None
+        os.eventfd_read(self._descriptor)
+        file.sync()
+        return True
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
 class MemoryLogDirectory:
     """Keeps the contract of `audit.files` and nothing beyond it.
 
@@ -63,6 +90,7 @@ class MemoryLogDirectory:
         self.operations = 0
         self.cut_after: int | None = None
         self.fail: Callable[[str, str], None] = lambda kind, path: None
+        self.syncs_behind = False
 
     def operate(self, kind: str, path: str) -> None:
         if self.cut_after is not None and self.operations >= self.cut_after:
@@ -92,6 +120,9 @@ class MemoryLogDirectory:
 
     def release(self) -> None:
         self.locked = False
+
+    def background_sync(self, file: MemoryFile) -> MemorySync | None:
+        return MemorySync() if self.syncs_behind else None
 
     def create(self, path: str) -> MemoryFile:
         self.operate("create", path)

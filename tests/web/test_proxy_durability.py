@@ -8,38 +8,20 @@ import time
 import msgspec
 import pytest
 from tests.support.gateways import KEY, RunningGateway, chat, principal_of, read_answers, request
+from tests.support.slow_disks import WAYS, Disk
 from tests.support.worlds import plain_world
 
 from safeconduct.kernel.vocabulary import Level
-from safeconduct.storage.log_files import AppendFile
 from safeconduct.web.proxy.server import ProxyServer
 
 BODY = msgspec.json.encode(chat())
 
 
-@pytest.fixture
-def held_disk(monkeypatch):
+@pytest.fixture(params=WAYS)
+def held_disk(monkeypatch, request):
     """A disk on which nothing becomes durable until it is let go, or that fails when told to."""
-
-    class Disk:
-        def __init__(self):
-            self.gate = threading.Event()
-            self.gate.set()
-            self.failing = False
-
-        def hold(self, durably):
-            def held(file, *arguments):
-                self.gate.wait(10)
-                if self.failing:
-                    raise OSError(28, "No space left on device")
-                return durably(file, *arguments)
-
-            return held
-
     disk = Disk()
-    # The two ways in which bytes of the write-ahead log become durable.
-    monkeypatch.setattr(AppendFile, "sync", disk.hold(AppendFile.sync))
-    monkeypatch.setattr(AppendFile, "write_through", disk.hold(AppendFile.write_through))
+    disk.attach(monkeypatch, request.param)
     yield disk
     disk.gate.set()
 

@@ -64,6 +64,14 @@ class EntryLog(Protocol):
         """Somebody waits for what was submitted."""
         ...
 
+    def drive(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Let this event loop, in whose thread this is called, do the writing; False where that is not possible."""
+        ...
+
+    def undrive(self) -> None:
+        """The loop is about to end."""
+        ...
+
     def on_durable(self, index: int, callback: Callable[[BaseException | None], None]) -> None:
         """Call back, from any thread, when the entry is durable or never will be."""
         ...
@@ -532,11 +540,12 @@ class Durability:
     A callback gets True, or False when the entry never will be durable. Used from the loop's thread only.
     """
 
-    __slots__ = ("_armed", "_log", "_loop", "_waiting")
+    __slots__ = ("_armed", "_log", "_loop", "_thread", "_waiting")
 
     def __init__(self, log: EntryLog, loop: asyncio.AbstractEventLoop) -> None:
         self._log = log
         self._loop = loop
+        self._thread = threading.get_ident()
         self._waiting: deque[tuple[int, Callable[[bool], None]]] = deque()
         self._armed = False
 
@@ -555,7 +564,10 @@ class Durability:
 
     def _notified(self, _outcome: BaseException | None) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._settle)
+            if threading.get_ident() == self._thread:
+                self._loop.call_soon(self._settle)
+            else:
+                self._loop.call_soon_threadsafe(self._settle)
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
 

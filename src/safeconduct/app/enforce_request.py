@@ -217,9 +217,14 @@ class GatewayNode:
     # -- the event loop ------------------------------------------------------------------------------------------
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Bind the node to the loop its listener runs on."""
+        """Bind the node to the loop its listener runs on; call on that loop's thread."""
         self._loop = loop
+        self.decisions.log.drive(loop)
         self._durability = Durability(self.decisions.log, loop)
+
+    def detach(self) -> None:
+        """The loop is about to end."""
+        self.decisions.log.undrive()
 
     def when_durable(self, index: int, callback: Callable[[bool], None], *, hurry: bool = True) -> None:
         """Call back once the entry is durable (True) or never will be (False).

@@ -35,6 +35,26 @@ class LogFile(Protocol):
         ...
 
 
+class BackgroundSync(Protocol):
+    """Makes what was written to a file durable while its caller does something else. One sync at a time."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when what was started has finished."""
+        ...
+
+    def start(self, file: LogFile) -> None:
+        """Begin to make what was written to `file` durable. Raises OSError."""
+        ...
+
+    def finished(self, *, wait: bool = False) -> bool:
+        """True once it is durable. wait: block until then. Raises OSError when it never will be; never called again after that."""
+        ...
+
+    def close(self) -> None:
+        """Wait for what is under way, and end."""
+        ...
+
+
 class LogReader(Protocol):
     """Reading half of a log's directory; all that verification needs."""
 
@@ -64,6 +84,10 @@ class LogDirectory(LogReader, Protocol):
 
     def create(self, path: str) -> LogFile:
         """A new empty file (an existing one is emptied), its parent directories made as needed."""
+        ...
+
+    def background_sync(self, file: LogFile) -> BackgroundSync | None:
+        """For files like this one; None where a sync needs a thread that waits for it. Raises OSError when `file` cannot be synced."""
         ...
 
     def rename(self, old: str, new: str) -> None:

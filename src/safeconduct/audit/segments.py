@@ -22,7 +22,7 @@ from safeconduct.kernel.ids import RandomBytes
 
 
 class SegmentWriter:
-    """Segments of one writer. `start` and `append` belong to one thread, `covered_by` and `remove` to another."""
+    """Segments of one writer. `start`, `append` and `append_behind` belong to one thread at a time, `covered_by` and `remove` to another."""
 
     def __init__(
         self, directory: LogDirectory, *, origin: str, epoch: int, segment_bytes: int, random: RandomBytes
@@ -58,11 +58,28 @@ class SegmentWriter:
 
     def append(self, entries: Sequence[bytes], first: int) -> None:
         """Write one group as one frame, durable on return; in a new segment when this one is long enough."""
-        if self._written > self._limit:
+        if self.full:
             self.start(first, [], durable=first)
         frame = encode_frame(self._salt, first, entries)
         assert self._file is not None
         self._file.write_through(frame)
+        self._written += len(frame)
+
+    @property
+    def full(self) -> bool:
+        """The next group belongs in a new segment."""
+        return self._written > self._limit
+
+    @property
+    def file(self) -> LogFile:
+        """The present segment's file."""
+        assert self._file is not None
+        return self._file
+
+    def append_behind(self, entries: Sequence[bytes], first: int) -> None:
+        """Write one group as one frame into the present segment; durable once `file` was synced."""
+        frame = encode_frame(self._salt, first, entries)
+        self.file.write(frame)
         self._written += len(frame)
 
     def covered_by(self, size: int) -> list[str]:

@@ -1,7 +1,7 @@
 """The writer of a log: gives entries their index, makes them durable in groups, publishes tiles and checkpoints.
 
-Owns the two threads of a log. The writer thread takes whatever was submitted, writes it as one frame and syncs once; the
-publisher thread hashes, writes tiles and signs, and never delays an acknowledgement. Refuses to go on after any failed write
+Owns the two threads of a log. The writer thread takes whatever was submitted, writes it as one frame and syncs once (an event
+loop may do this in its place, see `drive`); the publisher thread hashes, writes tiles and signs, and never delays an acknowledgement. Refuses to go on after any failed write
 or sync: what the kernel dropped cannot be told from what it kept, so nothing is retried and everything later is denied.
 """
 
@@ -12,9 +12,11 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.audit.files import LogDirectory
+from safeconduct.audit.loop_writer import LoopWriter
 from safeconduct.audit.merkle import consistency_proof, inclusion_proof
 from safeconduct.audit.publishing import Publication
 from safeconduct.audit.recovery import EPOCH, Epoch, Recovered, own_verifier, recover, take_over
@@ -44,6 +46,14 @@ class _KeyChangeAsked:
         self.signer = signer
         self.done = threading.Event()
         self.error: SafeconductError | None = None
+
+
+class Group(NamedTuple):
+    """What is written as one frame. first: index of its first entry; end: index after its last."""
+
+    entries: list[bytes]
+    first: int
+    end: int
 
 
 class Log:
@@ -96,6 +106,8 @@ class Log:
         self._committed_at = 0.0
         self._wake = threading.Lock()  # a binary semaphore: released to wake the idle writer
         self._wake.acquire()
+        self._driver: LoopWriter | None = None
+        self._handed = False  # the event loop leaves the next group to the thread
 
         # `_publication.lock` is taken before `_lock`, never after it.
         self._publication = Publication(
@@ -104,7 +116,7 @@ class Log:
             verifier=verifier,
             tree=recovered.tree,
             published=recovered.published,
-            check_epoch=self._check_epoch,
+            check_epoch=self.check_epoch,
         )
         self.size = self.durable_size = self._flying_end = self._publication.tree.size
 
@@ -214,19 +226,29 @@ class Log:
                 self._due_at(self._clock.monotonic() + within)
         return index
 
-    def hurry(self) -> None:
-        """Somebody waits for what was submitted: write it now, or a millisecond after the last write began."""
+    def hurry(self, *, at_once: bool = False) -> None:
+        """Somebody waits for what was submitted: write it now, or (unless `at_once`) a millisecond after the last write began."""
         with self._lock:
             if self._pending:
-                self._due_at(self._committed_at + HURRY_SPACING)
+                self._due_at(0.0 if at_once else self._committed_at + HURRY_SPACING)
 
     def _due_at(self, due: float) -> None:
         # Under `_lock`. The writer is woken only when it would otherwise sleep for longer.
         if due < self._due:
             self._due = due
-            if self._idle and due < self._sleeps_until:
-                self._idle = False
-                self._wake.release()
+            if self._driver is not None:
+                if not self._handed and not self._driver.due_in(
+                    due - self._clock.monotonic() if due else 0.0
+                ):
+                    self._wake_thread()
+            elif due < self._sleeps_until:
+                self._wake_thread()
+
+    def _wake_thread(self) -> None:
+        # Under `_lock`.
+        if self._idle:
+            self._idle = False
+            self._wake.release()
 
     def submit_group(self, entries: Sequence[bytes]) -> int:
         """Queue entries that belong together and return the index of the first: after a crash all of them are there, or none.
@@ -296,6 +318,12 @@ class Log:
         """Block until the entry is durable. timeout: seconds. Raises LogUnavailable, InvalidInput, TimeoutError."""
         if 0 <= index < self.durable_size:
             return
+        driver = self._driver
+        if driver is not None and driver.here:
+            # The loop that would write it is the one that waits here.
+            driver.finish()
+        elif driver is not None and driver.ended:
+            self.undrive()
         block_until_durable(self.on_durable, index, timeout)
 
     def _waiters_for(self, index: int) -> Waiters | None:
@@ -336,9 +364,10 @@ class Log:
         try:
             loop()
         except BaseException as error:  # noqa: BLE001 - any surprise in here must deny, never hang those who wait
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End writing for good; everyone who waits is told. Called by what writes for this log."""
         with self._lock:
             if self._failure is not None:
                 return
@@ -346,9 +375,7 @@ class Log:
             waiters = (self._flying, self._next)
             self._flying, self._next = Waiters(), Waiters()
             self._pending = []
-            if self._idle:
-                self._idle = False
-                self._wake.release()
+            self._wake_thread()
             self._published_wake.notify_all()
         self._publish_wake.set()
         if not isinstance(error, SafeconductError | OSError):
@@ -356,40 +383,113 @@ class Log:
         for group in waiters:
             group.notify(self._unavailable)
 
+    def drive(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Let this event loop write from now on, in place of the thread; call on the loop's thread. `undrive` ends it.
+
+        False where a sync needs a thread that waits for it: then nothing changes.
+        """
+        with self._lock:
+            if self._closing or self._failure is not None or self._driver is not None:
+                return False
+        # Another thread may be committing: what is under way there is waited for when the loop's first group is taken.
+        sync = self._directory.background_sync(self._segments.file)
+        if sync is None:
+            return False
+        with self._lock:
+            self._handed = self._flying_end > self.durable_size
+            self._driver = LoopWriter(self, loop, sync)
+            if self._pending and not self._handed:
+                self._driver.due_in(0.0)
+        return True
+
+    def undrive(self) -> None:
+        """Give the writing back to the thread. From any thread, best while the loop still runs; also by `close`."""
+        driver = self._driver
+        if driver is None:
+            return
+        driver.stop()
+        with self._lock:
+            self._driver = None
+            self._wake_thread()
+
+    @property
+    def segments(self) -> SegmentWriter:
+        """For what writes groups."""
+        return self._segments
+
+    def take_group(self) -> Group | float:
+        """For what writes groups in place of the thread: the next one, or the seconds until there is one (0: it will be told)."""
+        with self._lock:
+            if self._failure is not None or self._handed or not self._pending:
+                return 0.0
+            now = self._clock.monotonic()
+            if self._due > now:
+                return self._due - now
+            if self._segments.full:
+                # A new segment is several syncs: no loop waits for those.
+                self._handed = True
+                self._wake_thread()
+                return 0.0
+            return self._take(now)
+
+    def _take(self, now: float) -> Group:
+        # Under `_lock`.
+        entries, first = self._pending, self._flying_end
+        self._pending = []
+        self._pending_bytes = 0
+        self._due = _NEVER
+        self._committed_at = now
+        self._flying, self._next = self._next, Waiters()
+        self._flying_end = first + len(entries)
+        return Group(entries, first, self._flying_end)
+
+    def group_durable(self, group: Group) -> None:
+        """Acknowledge a group. Called by what wrote it, after `check_epoch`."""
+        with self._lock:
+            if self._failure is not None:  # the publisher may have failed meanwhile
+                return
+            self.durable_size = group.end
+            waiters, self._flying = self._flying, Waiters()
+            self._untiled.append(group.entries)
+            wake = self._publisher_idle
+        waiters.notify(None)
+        if wake:
+            self._publish_wake.set()
+
     def _write_loop(self) -> None:
         while True:
+            if self._driver is not None and self._driver.ended:
+                self.undrive()
+            group: Group | None = None
             with self._lock:
                 if self._failure is not None:
                     return
                 now = self._clock.monotonic()
-                batch = self._pending if self._due <= now or self._closing else []
-                if batch:
-                    first = self._flying_end
-                    self._pending = []
-                    self._pending_bytes = 0
-                    self._due = _NEVER
-                    self._committed_at = now
-                    self._flying, self._next = self._next, Waiters()
-                    self._flying_end = end = first + len(batch)
-                elif self._closing:
+                driven = self._driver is not None and not self._handed
+                if self._pending and not driven and (self._due <= now or self._handed or self._closing):
+                    group = self._take(now)
+                elif self._handed:
+                    # The loop takes over again.
+                    self._handed = False
+                    if self._driver is not None and self._pending:
+                        self._driver.due_in(0.0)
+                    continue
+                elif self._closing and not driven:
                     return
                 else:
                     self._idle = True
-                    self._sleeps_until = self._due
-            if not batch:
+                    self._sleeps_until = _NEVER if driven else self._due
+            if group is None:
                 self._sleep(self._sleeps_until - now)
                 continue
-            self._commit(batch, first)
+            self._segments.append(group.entries, group.first)
+            self.check_epoch()
+            self.group_durable(group)
             with self._lock:
-                if self.failed is not None:  # the publisher may have failed meanwhile
-                    return
-                self.durable_size = end
-                waiters, self._flying = self._flying, Waiters()
-                self._untiled.append(batch)
-                wake = self._publisher_idle
-            waiters.notify(None)
-            if wake:
-                self._publish_wake.set()
+                if self._handed:
+                    self._handed = False
+                    if self._driver is not None and self._pending:
+                        self._driver.due_in(0.0)
 
     def _sleep(self, seconds: float) -> None:
         """The idle writer waits to be woken, or until what is pending is due."""
@@ -400,12 +500,8 @@ class Log:
         if woken:  # just as the wait ran out: the wake-up must not be left over for the next wait
             self._wake.acquire()
 
-    def _commit(self, batch: list[bytes], first: int) -> None:
-        """Write one frame and sync it. Raises OSError, LogUnavailable; either ends the log."""
-        self._segments.append(batch, first)
-        self._check_epoch()
-
-    def _check_epoch(self) -> None:
+    def check_epoch(self) -> None:
+        """Raise LogUnavailable when another writer has taken over."""
         # INVARIANT: between sync and acknowledgement. A writer that takes over makes its epoch durable before it reads the
         # write-ahead log, so it has read everything that is acknowledged after this check passed.
         if self._directory.identity(EPOCH) != self._epoch_identity:
@@ -564,12 +660,11 @@ class Log:
 
     def close(self) -> None:
         """Write what was submitted, publish a last checkpoint, release the lock. Never raises for a failed log; see `failed`."""
+        self.undrive()
         with self._lock:
             already = self._closing
             self._closing = True
-            if self._idle:
-                self._idle = False
-                self._wake.release()
+            self._wake_thread()
         writer, publisher = self._threads
         writer.join()
         with self._lock:

@@ -15,7 +15,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from safeconduct.audit.files import BackgroundSync, LogFile
 from safeconduct.kernel.errors import InvalidInput
+from safeconduct.storage.kernel_sync import open_kernel_sync
 
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
@@ -48,6 +50,10 @@ class AppendFile:
         while view:
             # The descriptor appends (O_APPEND), whatever the offset says.
             view = view[os.pwritev(self._descriptor, (view,), 0, os.RWF_DSYNC) :]
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
 
     def detach(self) -> int:
         """Hand the descriptor over to another file object."""
@@ -125,6 +131,10 @@ class FileLogDirectory:
         """Device, inode and time of change. Raises FileNotFoundError."""
         status = os.stat(self._path(path))  # noqa: PTH116 - once per group commit
         return status.st_dev, status.st_ino, status.st_ctime_ns
+
+    def background_sync(self, file: LogFile) -> BackgroundSync | None:
+        """See `audit.files.LogDirectory`."""
+        return open_kernel_sync(file) if type(file) is AppendFile else None
 
     def create(self, path: str) -> AppendFile:
         """A new empty file, mode 0600."""

@@ -150,6 +150,7 @@ class ProxyServer:
             self._sweeper.cancel()
         if self.node.decisions.failed is None:
             self.node.decisions.flush(int(self.node.clock.now()), force=True)
+        self.node.detach()
 
     # -- connections call these
 
