@@ -21,7 +21,7 @@ from tests.support.log_directories import (
 )
 
 import safeconduct
-from safeconduct.audit import sequencing
+from safeconduct.audit import group_commit
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.audit.fsck import check
 from safeconduct.kernel.errors import LogUnavailable
@@ -190,7 +190,7 @@ def test_a_real_limit_of_the_file_s_size_denies_and_keeps_what_was_acknowledged(
 
 
 def test_a_stalled_disk_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(sequencing, "MAX_PENDING_BYTES", 10_000)
+    monkeypatch.setattr(group_commit, "MAX_PENDING_BYTES", 10_000)
     directory = MemoryLogDirectory()
     log = open_log(directory, SIGNER)
     stalled = threading.Event()

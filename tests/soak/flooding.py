@@ -19,7 +19,8 @@ from tests.support.bad_credentials import bad_credential  # noqa: E402
 from tests.support.instances import make_instance  # noqa: E402
 
 from safeconduct.app.decision_log import DecisionLog  # noqa: E402
-from safeconduct.app.enforce_request import GatewayNode, NodeSettings  # noqa: E402
+from safeconduct.app.enforce_request import GatewayNode  # noqa: E402
+from safeconduct.app.node_settings import NodeSettings  # noqa: E402
 from safeconduct.app.verify_credential import CredentialVerifier  # noqa: E402
 from safeconduct.decision.cache import DecisionCache  # noqa: E402
 from safeconduct.gateway.http_messages import Head  # noqa: E402

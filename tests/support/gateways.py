@@ -12,7 +12,8 @@ import uvloop
 from tests.support.worlds import JURISDICTION, plain_world
 
 from safeconduct.app.decision_log import DecisionLog
-from safeconduct.app.enforce_request import GatewayNode, NodeSettings
+from safeconduct.app.enforce_request import GatewayNode
+from safeconduct.app.node_settings import NodeSettings
 from safeconduct.app.register_deployment import CREDENTIAL_KIND
 from safeconduct.audit.sequencing import Log
 from safeconduct.decision.cache import DecisionCache

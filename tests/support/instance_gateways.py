@@ -8,7 +8,8 @@ import threading
 import uvloop
 
 from safeconduct.app.decision_log import DecisionLog
-from safeconduct.app.enforce_request import GatewayNode, NodeSettings
+from safeconduct.app.enforce_request import GatewayNode
+from safeconduct.app.node_settings import NodeSettings
 from safeconduct.app.verify_credential import CredentialVerifier
 from safeconduct.decision.cache import DecisionCache
 from safeconduct.passport.dpop import ReplayMemory

@@ -15,8 +15,9 @@ from tests.support.credentials import Credentials
 from tests.support.holders import HOLDER_KEY
 
 from safeconduct.app.decision_log import DecisionLog
-from safeconduct.app.enforce_request import GatewayNode, NodeSettings
+from safeconduct.app.enforce_request import GatewayNode
 from safeconduct.app.instance_keys import InstanceKeyRing
+from safeconduct.app.node_settings import NodeSettings
 from safeconduct.app.verify_credential import CredentialVerifier
 from safeconduct.decision.cache import DecisionCache
 from safeconduct.passport.dpop import ReplayMemory

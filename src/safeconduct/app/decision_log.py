@@ -8,14 +8,19 @@ with its claims and withheld reasons is sealed under the data key of the human i
 from __future__ import annotations
 
 import asyncio
-import hmac
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-import msgspec
-
+from safeconduct.app.decision_entries import (
+    NO_DECISION,
+    FailedAuthentication,
+    FailedSource,
+    PreparedDecision,
+    Refusal,
+    encode,
+    parted,
+)
 from safeconduct.app.ports import Vault
 from safeconduct.decision.entry import (
     COMPLETION_TYPE,
@@ -45,9 +50,6 @@ FAILURES_BEFORE_CLOSE = 300
 _OTHER_SOURCES = "others"
 LAZY_SECONDS = 0.005
 """How long an entry that nobody waits for yet may wait for others to share a sync with."""
-_DIGESTED_TOGETHER = 16 * 1024
-
-_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class EntryLog(Protocol):
@@ -85,135 +87,6 @@ class EntryLog(Protocol):
     def full(self) -> BaseException | None:
         """Why there is no room for another decision, None while there is."""
         ...
-
-
-class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A credential that was not given or not let through, outside of a decision; the open body of a `refusal` entry.
-
-    codes: as told. route: `token_exchange`, `POST /v1/messages` ... asked: the model that was named, if any.
-    """
-
-    refusal: str
-    codes: tuple[str, ...]
-    route: str
-    node: str
-    now: int
-    subject: str | None = None
-    passport: str | None = None
-    asked: str | None = None
-
-
-class FailedSource(msgspec.Struct, frozen=True):
-    """Failures of one network address, by code."""
-
-    source: str
-    codes: dict[str, int]
-
-
-class FailedAuthentication(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Failed authentication at one node in one minute: the one entry there is of it, whoever tries and however often.
-
-    codes: of all together. sources: those with most failures. others, other_sources: failures of the rest, and how many
-    addresses those were at least. first, last: seconds since the epoch.
-    """
-
-    codes: dict[str, int]
-    sources: tuple[FailedSource, ...]
-    first: int
-    last: int
-    node: str
-    others: int = 0
-    other_sources: int = 0
-
-
-class CompletionKey(msgspec.Struct, frozen=True):
-    """The sealed part of a completion: what the digests were made with, and the request's digest (both hex)."""
-
-    key: str
-    request_hmac: str
-
-
-class Interaction:
-    """Digests of one request and its answer under a key of their own, so that "Yes" cannot be guessed from a digest."""
-
-    __slots__ = ("_answer", "_key", "_pieces", "_request_hmac", "_size")
-
-    def __init__(self, request_body: bytes, random: RandomBytes) -> None:
-        self._key = random(32)
-        # Not hmac.digest: that gives the interpreter away to another thread, however short the text.
-        self._request_hmac = hmac.new(self._key, request_body, "sha256").hexdigest()
-        self._answer: hmac.HMAC | None = None
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def answered(self, data: bytes) -> None:
-        """Take in a piece of the answer."""
-        # One call over many pieces costs a fraction of one call each; what is held for it is bounded.
-        self._pieces.append(data)
-        self._size += len(data)
-        if self._size > _DIGESTED_TOGETHER:
-            if self._answer is None:
-                self._answer = hmac.new(self._key, digestmod="sha256")
-            self._answer.update(b"".join(self._pieces))
-            self._pieces = []
-            self._size = 0
-
-    def digests(self) -> tuple[str, bytes]:
-        """Hex HMAC of the answer, and the sealed part that lets an auditor recompute it."""
-        rest = b"".join(self._pieces)
-        if self._answer is None:
-            self._answer = hmac.new(self._key, rest, "sha256")
-        else:
-            self._answer.update(rest)
-        answer = self._answer.hexdigest()
-        self._pieces = []
-        return answer, b'{"key":"%b","request_hmac":"%b"}' % (
-            self._key.hex().encode(),
-            self._request_hmac.encode(),
-        )
-
-
-class PreparedDecision:
-    """Bytes of a decision's entry that stay the same. record, summary: each in three parts, the id and the time between."""
-
-    __slots__ = ("holder", "jurisdiction", "permit", "record", "summary", "tenant")
-
-    def __init__(
-        self,
-        *,
-        holder: SubjectId,
-        permit: bool,
-        tenant: str,
-        jurisdiction: str,
-        record: tuple[bytes, bytes, bytes],
-        summary: tuple[bytes, bytes, bytes],
-    ) -> None:
-        self.holder = holder
-        self.permit = permit
-        self.tenant = tenant
-        self.jurisdiction = jurisdiction
-        self.record = record
-        self.summary = summary
-
-
-_NO_DECISION = DecisionId("")
-
-
-def _parted(value: DecisionRecord | DecisionSummary) -> tuple[bytes, bytes, bytes]:
-    # Made from the members, not by looking for a placeholder: a caller's text could spell any placeholder.
-    raw = msgspec.json.decode(_encode(value), type=dict[str, msgspec.Raw])
-    parts = [b""]
-    for name in sorted(raw):
-        parts[-1] += b"%b%b:" % (b"," if len(parts) > 1 or parts[0] else b"{", _encode(name))
-        if name == "decision":
-            parts[-1] += b'"'
-            parts.append(b'"')
-        elif name == "now":
-            parts.append(b"")
-        else:
-            parts[-1] += bytes(raw[name])
-    before, between, after = parts
-    return before, between, after + b"}"
 
 
 class _Failures:
@@ -317,7 +190,7 @@ class DecisionLog:
         """All of a decision's entry but its id and time, for a gateway that gives the same decision many times."""
         permit = isinstance(outcome, Permit)
         record = DecisionRecord(
-            decision=_NO_DECISION,
+            decision=NO_DECISION,
             now=0,
             position=position,
             request=request,
@@ -328,7 +201,7 @@ class DecisionLog:
             node=self.node,
         )
         summary = DecisionSummary(
-            decision=_NO_DECISION,
+            decision=NO_DECISION,
             outcome="permit" if permit else "deny",
             codes=codes,
             subject=request.subject,
@@ -348,8 +221,8 @@ class DecisionLog:
             permit=permit,
             tenant=request.organisation or "",
             jurisdiction=jurisdiction,
-            record=_parted(record),
-            summary=_parted(summary),
+            record=parted(record),
+            summary=parted(summary),
         )
 
     def write(self, prepared: PreparedDecision, now: int, *, within: float = 0.0) -> tuple[DecisionId, int]:
@@ -421,7 +294,7 @@ class DecisionLog:
         """Write what became of a permitted request. sealed: from `Interaction.digests`. Raises LogUnavailable."""
         return self._seal(
             sealed,
-            _encode(completion),
+            encode(completion),
             holder=holder,
             uid=f"{completion.decision}.end",
             type=COMPLETION_TYPE,
@@ -449,7 +322,7 @@ class DecisionLog:
         reasons are sealed under the holder's data key when the holder is known. Raises LogUnavailable.
         """
         refusal = new_id("ref", self._random)
-        body = _encode(
+        body = encode(
             Refusal(
                 refusal=refusal,
                 codes=codes,
@@ -464,7 +337,7 @@ class DecisionLog:
         if holder is None:
             return refusal, self._open(body, uid=refusal, type=REFUSAL_TYPE)
         return refusal, self._seal(
-            _encode(reasons),
+            encode(reasons),
             body,
             holder=holder,
             uid=refusal,
@@ -516,7 +389,7 @@ class DecisionLog:
         for counted in everybody:
             for code, times in counted.codes.items():
                 codes[code] = codes.get(code, 0) + times
-        body = _encode(
+        body = encode(
             FailedAuthentication(
                 codes=codes,
                 sources=tuple(
@@ -532,58 +405,3 @@ class DecisionLog:
         )
         self._open(body, uid=new_id("fail", self._random), type=FAILED_AUTHENTICATION_TYPE)
         return 1
-
-
-class Durability:
-    """Calls back on the event loop when entries are durable, in order, with one wake-up for a whole group.
-
-    A callback gets True, or False when the entry never will be durable. Used from the loop's thread only.
-    """
-
-    __slots__ = ("_armed", "_log", "_loop", "_thread", "_waiting")
-
-    def __init__(self, log: EntryLog, loop: asyncio.AbstractEventLoop) -> None:
-        self._log = log
-        self._loop = loop
-        self._thread = threading.get_ident()
-        self._waiting: deque[tuple[int, Callable[[bool], None]]] = deque()
-        self._armed = False
-
-    def when_durable(self, index: int, callback: Callable[[bool], None]) -> None:
-        """Call back once entry `index` is durable: at once when it is already."""
-        if index < self._log.durable_size and not self._waiting:
-            callback(True)
-            return
-        self._waiting.append((index, callback))
-        if not self._armed:
-            self._arm()
-
-    def _arm(self) -> None:
-        self._armed = True
-        self._log.on_durable(self._waiting[0][0], self._notified)
-
-    def _notified(self, _outcome: BaseException | None) -> None:
-        try:
-            if threading.get_ident() == self._thread:
-                self._loop.call_soon(self._settle)
-            else:
-                self._loop.call_soon_threadsafe(self._settle)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            return
-
-    def _settle(self) -> None:
-        self._armed = False
-        waiting = self._waiting
-        while waiting and waiting[0][0] < self._log.durable_size:
-            self._call(waiting.popleft()[1], True)
-        if self._log.failed is not None:
-            while waiting:
-                self._call(waiting.popleft()[1], False)
-        if waiting and not self._armed:
-            self._arm()
-
-    def _call(self, callback: Callable[[bool], None], durable: bool) -> None:
-        try:
-            callback(durable)
-        except Exception as error:  # noqa: BLE001 - one waiter that fails must not keep the others waiting
-            self._loop.call_exception_handler({"message": "a waiter for the log failed", "exception": error})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from safeconduct.app.decision_log import PreparedDecision
+from safeconduct.app.decision_entries import PreparedDecision
 from safeconduct.decision.request import DecisionRequest
 from safeconduct.decision.response import Decision, Deny, Reason
 from safeconduct.gateway.quotas import Bill

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from safeconduct.audit.files import BackgroundSync
 
 if TYPE_CHECKING:
-    from safeconduct.audit.sequencing import Group, Log
+    from safeconduct.audit.group_commit import Group, GroupCommit
 
 
 class LoopWriter:
     """The writer of one log while an event loop drives it. Made by `Log.drive`, on the loop's thread."""
 
-    def __init__(self, log: Log, loop: asyncio.AbstractEventLoop, sync: BackgroundSync) -> None:
+    def __init__(self, log: GroupCommit, loop: asyncio.AbstractEventLoop, sync: BackgroundSync) -> None:
         self._log = log
         self._loop = loop
         self._sync = sync

@@ -23,9 +23,10 @@ import uvloop
 from safeconduct.app.decision_log import DecisionLog
 from safeconduct.app.deliver_materials import PSEUDONYM_KIND, PSEUDONYM_NAME
 from safeconduct.app.enforce_following import FollowingNode, KeptRecord
-from safeconduct.app.enforce_request import GatewayNode, NodeSettings
+from safeconduct.app.enforce_request import GatewayNode
 from safeconduct.app.follow_up_lost import LOOKED_AT, follow_up_lost
 from safeconduct.app.instance_keys import InstanceKeyRing
+from safeconduct.app.node_settings import NodeSettings
 from safeconduct.app.ports import Instance
 from safeconduct.app.record_feed import Beat, RecordFeed
 from safeconduct.app.shared_record import SharedRecordKeeper

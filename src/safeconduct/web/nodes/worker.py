@@ -19,9 +19,9 @@ import msgspec
 from safeconduct.app.decision_log import DecisionLog
 from safeconduct.app.deliver_materials import PSEUDONYM_KIND, PSEUDONYM_NAME
 from safeconduct.app.enforce_following import FollowedRecord, FollowingNode
-from safeconduct.app.enforce_request import NodeSettings
 from safeconduct.app.follow_up_lost import LOOKED_AT, follow_up_lost
 from safeconduct.app.instance_keys import InstanceKeyRing
+from safeconduct.app.node_settings import NodeSettings
 from safeconduct.app.verify_credential import CredentialVerifier
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.audit.heartbeat import Greeting, read_greeting

@@ -12,7 +12,7 @@ import math
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from safeconduct.app.decision_log import Interaction
+from safeconduct.app.decision_entries import Interaction
 from safeconduct.app.fall_back import fall_back
 from safeconduct.app.reserve_use import release_use, reserve_use
 from safeconduct.app.verdict import UNRECORDED, Verdict
