@@ -36,7 +36,7 @@ def clients(port, count, receive_buffer):
         yield held
 
 
-def settled(ask, name, seconds=90.0):
+def settled(ask, name, seconds=240.0):
     """Wait until a figure stands still; returns what was said last."""
     end = time.monotonic() + seconds
     last, since = None, time.monotonic()
@@ -49,7 +49,7 @@ def settled(ask, name, seconds=90.0):
     return said
 
 
-def until(holds, seconds=90.0):
+def until(holds, seconds=240.0):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "waited in vain"
