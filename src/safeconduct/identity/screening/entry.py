@@ -62,7 +62,8 @@ class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry of one list.
 
     id: the source's own. programmes: what it is listed under. countries: ISO 3166-1 alpha-2 in capitals of nationality, citizenship,
-    registration or address; what the source writes that has no code stays in remarks. listed_on: ISO 8601 date.
+    registration or address; what the source writes that has no code stays in remarks. listed_on: ISO 8601 date. list_name: which list the entry is on, where one
+    file holds several (`us.csl.el`); "" where the file is the list.
     """
 
     id: str
@@ -76,3 +77,4 @@ class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     programmes: tuple[str, ...] = ()
     remarks: str = ""
     listed_on: str | None = None
+    list_name: str = ""

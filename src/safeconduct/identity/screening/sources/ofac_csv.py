@@ -151,7 +151,7 @@ _CURRENCY = re.compile(r"^Digital Currency Address - (\w+) (\S+)$")
 class _Remarks:
     """What was recognised in the remarks of one entry."""
 
-    def __init__(self, remarks: str, who: ListedName, kind: EntryKind, reading: Reading, field: str) -> None:
+    def __init__(self, remarks: str, kind: EntryKind, reading: Reading, field: str) -> None:
         self.names: list[ListedName] = []
         self.dates: list[ListedDate] = []
         self.places: list[str] = []
@@ -250,10 +250,17 @@ def read_ofac_csv(
         field = f"primary row {number}"
         once(entry, seen, field=field)
         yield _entry(
-            entry, row, place.pop(entry, []), alias.pop(entry, []), more.pop(entry, []), reading, field
+            entry,
+            row,
+            places=place.pop(entry, []),
+            aliases=alias.pop(entry, []),
+            comments=more.pop(entry, []),
+            reading=reading,
+            field=field,
         )
     if not seen:
         raise refuse("the file holds no entry", field="primary")
+    reading.finish()
     for rest, what in ((place, "addresses"), (alias, "aliases"), (more, "comments")):
         if rest:
             count = sum(len(each) for each in rest.values())
@@ -268,6 +275,7 @@ def read_ofac_csv(
 def _entry(
     entry: str,
     row: list[str],
+    *,
     places: list[tuple[int, list[str]]],
     aliases: list[tuple[int, list[str]]],
     comments: list[tuple[int, list[str]]],
@@ -293,8 +301,7 @@ def _entry(
         raise refuse(f"{sdn_type[:40]!r} is no type of entry", field=field)
     if not written:
         raise refuse("an entry without a name", field=field)
-    name = _name(written, kind, NameKind.PRIMARY, reading, field)
-    names = [name]
+    given = [_name(written, kind, NameKind.PRIMARY, reading, field)]
     for number, alias in aliases:
         where = f"aliases row {number}"
         alias_kind = _ALIASES.get(alias[2].strip().lower())
@@ -302,9 +309,9 @@ def _entry(
             raise refuse(f"{alias[2][:40]!r} is no type of alias", field=where)
         if not alias[3].strip():
             raise refuse("an alias without a name", field=where)
-        names.append(_name(alias[3], kind, alias_kind, reading, where))
+        given.append(_name(alias[3], kind, alias_kind, reading, where))
     remarks = " ".join((remark, *(clean(more[1], field="comments") for _, more in comments))).strip()
-    read = _Remarks(remarks, name, kind, reading, field)
+    read = _Remarks(remarks, kind, reading, field)
     countries = read.countries
     addresses = []
     unknown = []
@@ -325,10 +332,12 @@ def _entry(
         identifiers.append(ListedIdentifier("call_sign", call_sign))
     if flag and (code := reading.country(flag)):
         countries.append(code)
+    names = unique((*given, *read.names))
+    reading.check_names(names, field=field)
     return ListEntry(
         id=entry,
         kind=kind,
-        names=unique((*names, *read.names)),
+        names=names,
         birth_dates=unique(read.dates),
         birth_places=unique(read.places),
         countries=unique(countries),

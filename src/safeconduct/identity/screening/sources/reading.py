@@ -20,6 +20,7 @@ MAX_TEXT = 64_000
 MAX_ENTRIES = 5_000_000
 MAX_PARTS_OF_ENTRY = 5_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LOST = "\ufffd"
 _AGAIN = "fetch the file again from its publisher and import that"
 
 Chunks = Iterable[bytes]
@@ -30,7 +31,8 @@ class Defect(enum.StrEnum):
     """What is wrong with a file that reads well otherwise. An operator may confirm each with a reason; unasked, it refuses.
 
     END_MARKER: the mark of the file's end is not there. ORPHAN_ROWS: rows belong to entries that the main file does not hold.
-    REPLACEMENT_CHARACTER: a name holds U+FFFD, so somebody wrote it in a wrong encoding before.
+    REPLACEMENT_CHARACTER: names hold U+FFFD, so letters were lost when the file was made. Publishers have lost a letter or two of one
+    name; a whole file of it, or an entry with no other name, is a broken file.
     """
 
     END_MARKER = "end_marker"
@@ -50,6 +52,8 @@ class Reading:
         self.defects: dict[Defect, str] = {}
         self.unknown_places: Counter[str] = Counter()
         self.encoding = "utf-8"
+        self.names = 0
+        self.damaged: list[str] = []
         self._confirmed = frozenset(confirmed)
 
     def defect(self, defect: Defect, where: str, *, field: str, remedy: str = _AGAIN) -> None:
@@ -78,17 +82,34 @@ class Reading:
         parts: tuple[tuple[str, str], ...] = (),
         original_script: bool = False,
     ) -> ListedName:
-        """A cleaned name. Errors: InvalidInput when it is too long to be one, or was damaged on its way."""
+        """A cleaned name. Errors: InvalidInput when it is empty or too long to be one."""
         text = clean(written, field=field)
+        if not text:
+            raise refuse("an empty name", field=field)
         if len(text) > MAX_NAME:
             raise refuse(f"a name of {len(text):,} characters (at most {MAX_NAME:,})", field=field)
-        if "\ufffd" in text:
+        self.names += 1
+        if _LOST in text:
+            self.damaged.append(field)
+        return ListedName(text, kind, parts, original_script)
+
+    def check_names(self, names: Iterable[ListedName], *, field: str) -> None:
+        """Refuse an entry that could not be found under any of its names (unless confirmed). Errors: InvalidInput."""
+        if all(_LOST in name.text for name in names):
             self.defect(
                 Defect.REPLACEMENT_CHARACTER,
-                "a name holds U+FFFD: letters were lost when the file was made",
+                "every name of the entry holds U+FFFD: letters were lost when the file was made",
                 field=field,
             )
-        return ListedName(text, kind, parts, original_script)
+
+    def finish(self) -> None:
+        """What can be judged only at the end: whether damaged names are an exception. Errors: InvalidInput."""
+        if len(self.damaged) > max(5, self.names // 1_000):
+            self.defect(
+                Defect.REPLACEMENT_CHARACTER,
+                f"{len(self.damaged):,} of {self.names:,} names hold U+FFFD: the file went through a wrong encoding",
+                field=self.damaged[0],
+            )
 
 
 def refuse(message: str, *, field: str, remedy: str = _AGAIN) -> InvalidInput:

@@ -73,7 +73,9 @@ def rows(text: str, width: int, *, field: str) -> Iterator[tuple[int, list[str]]
         except StopIteration:
             return
         except csv.Error as error:
-            raise refuse(f"not a row of comma-separated fields: {error}", field=f"{field} row {number + 1}") from None
+            raise refuse(
+                f"not a row of comma-separated fields: {error}", field=f"{field} row {number + 1}"
+            ) from None
         number += 1
         if number > MAX_ROWS:
             raise refuse(f"more than {MAX_ROWS:,} rows", field=field)
