@@ -45,6 +45,8 @@ class Reading:
 
     published: date or time of publication as the file says it, ISO 8601, None when it does not. defects: what an operator may
     confirm, each with where it was seen first. unknown_places: what was written where a country belongs and has no code, counted.
+    end_marked: the format has a mark of its end, so a file that was cut cannot be taken for a whole one. skipped: records that name nobody
+    (an address, a sanction), counted by what they are.
     """
 
     def __init__(self, confirmed: Iterable[Defect] = ()) -> None:
@@ -52,6 +54,8 @@ class Reading:
         self.defects: dict[Defect, str] = {}
         self.unknown_places: Counter[str] = Counter()
         self.encoding = "utf-8"
+        self.end_marked = True
+        self.skipped: Counter[str] = Counter()
         self.names = 0
         self.damaged: list[str] = []
         self._confirmed = frozenset(confirmed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from safeconduct.identity.screening.sources.reading import (
     MAX_TEXT,
@@ -85,3 +85,31 @@ def rows(text: str, width: int, *, field: str) -> Iterator[tuple[int, list[str]]
             if len(value) > MAX_TEXT:
                 raise refuse(f"a field of {len(value):,} characters", field=f"{field} row {number}")
         yield number, row
+
+
+def table_of(text: str, *, required: Sequence[str], field: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Row numbers and rows by heading, in lower case. The heading row is the first.
+
+    Errors: InvalidInput when a required column is missing, a heading comes twice, a row does not fit, or the last one has no end.
+    """
+    reader = csv.reader(_lines(text), strict=True)
+    try:
+        heading = [" ".join(name.lower().split()) for name in next(reader)]
+    except (StopIteration, csv.Error):
+        raise refuse("there is no heading row", field=field) from None
+    missing = [name for name in required if name not in heading]
+    if missing:
+        raise refuse(
+            f"there is no column {', '.join(missing)}: a file of another format",
+            field=f"{field} heading",
+            remedy="name the right list, or the right format with --format",
+        )
+    twice = {name for name in heading if name and heading.count(name) > 1}
+    if twice:
+        raise refuse(f"the column {min(twice)} comes twice", field=f"{field} heading")
+    if not text.endswith(("\n", "\r")):
+        raise refuse("the last row does not end: the file was cut off", field=field)
+    body = iter(rows(text, len(heading), field=field))
+    next(body)
+    for number, row in body:
+        yield number, dict(zip(heading, row, strict=True))
