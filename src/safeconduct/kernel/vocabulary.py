@@ -89,6 +89,14 @@ class Sector(enum.StrEnum):
     OTHER = "other"
 
 
+class ListAct(enum.StrEnum):
+    """How a version of a screening list came to be in force. CHECKED: the publisher's file was fetched again, unchanged."""
+
+    IMPORTED = "imported"
+    ROLLED_BACK = "rolled_back"
+    CHECKED = "checked"
+
+
 class Screening(enum.StrEnum):
     """Outcome of screening against lists."""
 

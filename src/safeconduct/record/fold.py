@@ -14,6 +14,7 @@ from safeconduct.record import (
     fold_orders,
     fold_quotas,
     fold_registrations,
+    fold_screening,
     fold_trust,
 )
 from safeconduct.record.events import Event
@@ -30,6 +31,7 @@ FOLDS: dict[type, Callable[[Any, Any], Changes]] = {
     **fold_authorizations.FOLDS,
     **fold_orders.FOLDS,
     **fold_quotas.FOLDS,
+    **fold_screening.FOLDS,
 }
 
 

@@ -33,6 +33,7 @@ from safeconduct.record.events import Event
 from safeconduct.record.events.holders import MisuseSignalReceived
 from safeconduct.record.events.quotas import QuotaSet
 from safeconduct.record.events.registrations import ModelRegistered, ProviderRegistered
+from safeconduct.record.events.screening import ScreeningListPutInForce
 from safeconduct.record.events.trust import InstanceInitialised
 from safeconduct.record.fold import changes_of
 from safeconduct.record.projections import (
@@ -90,6 +91,7 @@ class State(msgspec.Struct, frozen=True, eq=True):
     misuse_signals: Map[tuple[str, str], MisuseSignalReceived] = Map()
     next_status_index: int = 0
     quotas: Map[QuotaId, QuotaSet] = Map()
+    screening_lists: Map[str, ScreeningListPutInForce] = Map()
 
     deployments_of: Map[VariantId, tuple[DeploymentId, ...]] = Map()
     variants_of: Map[ModelId, tuple[VariantId, ...]] = Map()

@@ -50,6 +50,7 @@ from safeconduct.record.events.registrations import (
     StandingChanged,
     VariantRegistered,
 )
+from safeconduct.record.events.screening import ScreeningListPutInForce
 from safeconduct.record.events.trust import (
     InstanceInitialised,
     InstanceKeyRotated,
@@ -96,6 +97,7 @@ Event = Union[
     ProviderRegistered,
     QuotaEnded,
     QuotaSet,
+    ScreeningListPutInForce,
     StageChanged,
     StandingChanged,
     SubjectEnrolled,

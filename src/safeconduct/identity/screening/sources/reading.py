@@ -32,12 +32,21 @@ class Defect(enum.StrEnum):
 
     END_MARKER: the mark of the file's end is not there. ORPHAN_ROWS: rows belong to entries that the main file does not hold.
     REPLACEMENT_CHARACTER: names hold U+FFFD, so letters were lost when the file was made. Publishers have lost a letter or two of one
-    name; a whole file of it, or an entry with no other name, is a broken file.
+    name; a whole file of it, or an entry with no other name, is a broken file. MISSING_FILE: a file that belongs to the list is not there.
+    UNMARKED_END: the format has no mark of its end and there is no version in force to compare with. ENTRIES_LOST, ENTRIES_GREW: far
+    fewer or more entries than the version in force. OLDER_CONTENT: its newest entry is older than that version's. RETURNED_CONTENT: the
+    very content of an earlier version.
     """
 
     END_MARKER = "end_marker"
     ORPHAN_ROWS = "orphan_rows"
     REPLACEMENT_CHARACTER = "replacement_character"
+    MISSING_FILE = "missing_file"
+    UNMARKED_END = "unmarked_end"
+    ENTRIES_LOST = "entries_lost"
+    ENTRIES_GREW = "entries_grew"
+    OLDER_CONTENT = "older_content"
+    RETURNED_CONTENT = "returned_content"
 
 
 class Reading:
