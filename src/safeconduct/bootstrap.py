@@ -20,6 +20,7 @@ from safeconduct.app.initialise import DEFAULT_PARTIES, Party, first_entries
 from safeconduct.app.instance_keys import PUBLISHED
 from safeconduct.app.ports import Instance
 from safeconduct.app.rotate_key import KeyRotation
+from safeconduct.app.screening_lists import settle_lists
 from safeconduct.app.snapshots import Snapshots, SnapshotWriter
 from safeconduct.audit.budget import BudgetedLog
 from safeconduct.audit.key_history import KEY_HISTORY, read_key_history
@@ -65,6 +66,7 @@ from safeconduct.storage.key_directory import (
 )
 from safeconduct.storage.log_files import FileLogDirectory
 from safeconduct.storage.postgres_record import PostgresRecordLog
+from safeconduct.storage.screening_lists import ScreeningListFiles
 from safeconduct.storage.shared_quota_ledger import QUOTA_TABLE, SharedQuotaLedger
 from safeconduct.storage.snapshot_files import FileSnapshots
 from safeconduct.storage.stored_responses import StoredResponseTable
@@ -75,7 +77,7 @@ from safeconduct.storage.vault import SqliteVault
 class OpenInstance:
     """An instance with everything open. Use `open_instance`; close it, or use it as a context manager.
 
-    instance: what use cases get. record_log, decision_log: the logs. subject_keys: also under `instance.vault`.
+    instance: what use cases get. lists: versions of screening lists. record_log, decision_log: the logs. subject_keys: also under `instance.vault`.
     snapshots: writes snapshots of the state, where the record is in files; who serves starts it. notes: what opening has to say, such as a snapshot refused.
     """
 
@@ -93,6 +95,7 @@ class OpenInstance:
         snapshots: SnapshotWriter | None,
         notes: Sequence[str] = (),
         stored_responses: StoredResponseTable,
+        lists: ScreeningListFiles,
     ) -> None:
         self.settings = settings
         self.descriptor = descriptor
@@ -105,6 +108,7 @@ class OpenInstance:
         self.snapshots = snapshots
         self.notes = tuple(notes)
         self.stored_responses = stored_responses
+        self.lists = lists
 
     def __enter__(self) -> Self:
         return self
@@ -409,6 +413,8 @@ def open_instance(
         for thing in reversed(opened):
             thing.close()
         raise
+    lists = ScreeningListFiles(settings.screening)
+    settle_lists(lists, keeper.state)
     instance = Instance(
         clock=clock,
         random=random,
@@ -436,6 +442,7 @@ def open_instance(
         ),
         notes=keeper.notes,
         stored_responses=stored_responses,
+        lists=lists,
     )
 
 

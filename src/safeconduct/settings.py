@@ -117,6 +117,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.data / "record" / "log"
 
     @property
+    def screening(self) -> Path:
+        """Directory of the screening lists' versions."""
+        return self.data / "screening"
+
+    @property
     def snapshots(self) -> Path:
         """Directory of the state's snapshots. They are made of the record and can be deleted."""
         return self.data / "record" / "snapshots"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -248,6 +249,21 @@ class ApiClient:
         )
         headers = {"authorization": f"SD-JWT {presentation}", "content-type": "application/json"}
         return self._decoded(self._request("POST", path, content=msgspec.json.encode(body), headers=headers))
+
+    def post_slowly(self, path: str, body: Any, *, seconds: float) -> Any:
+        """Send JSON and wait that long for the answer, for work that takes a while. Raises ProblemAnswer, Unreachable."""
+        return self._call(
+            "POST",
+            path,
+            content=msgspec.json.encode(body),
+            headers={"content-type": "application/json"},
+            timeout=httpx2.Timeout(seconds, connect=5.0),
+        )
+
+    def put_file(self, path: str, chunks: Iterator[bytes], size: int) -> Any:
+        """Send a file as it is; the answer's JSON. size: its bytes. Raises ProblemAnswer, Unreachable."""
+        headers = {"content-type": "application/octet-stream", "content-length": str(size)}
+        return self._call("PUT", path, content=chunks, headers=headers)
 
     def delete(self, path: str) -> Any:
         """Delete; the answer's JSON. Raises ProblemAnswer, Unreachable."""

@@ -18,8 +18,8 @@ import gzip
 import hashlib
 import os
 import re
+import secrets
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
@@ -28,6 +28,7 @@ import msgspec
 
 from safeconduct.identity.screening.entry import ListEntry
 from safeconduct.identity.screening.list_version import ListSettings, ListVersion
+from safeconduct.kernel.clock import SystemClock
 from safeconduct.kernel.errors import Conflict, InvalidInput, NotFound, SafeconductError
 
 _LIST = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
@@ -96,7 +97,7 @@ class Upload:
         self._limit = limit
         self._seen = 0
         self._hash = hashlib.sha256()
-        self._temporary = directory / f".{sha256}.{os.getpid()}.{time.monotonic_ns()}"
+        self._temporary = directory / f".{sha256}.{secrets.token_hex(8)}"
         self._file = _create(self._temporary)
 
     def __enter__(self) -> Self:
@@ -257,7 +258,7 @@ class ScreeningListFiles:
         for left in directory.iterdir():
             with contextlib.suppress(FileNotFoundError):
                 # The file system's time on both sides, whatever the instance's clock says.
-                if time.time() - left.lstat().st_mtime > UPLOAD_LIFE:
+                if SystemClock().now() - left.lstat().st_mtime > UPLOAD_LIFE:
                     left.unlink()
 
     def uploaded(self, sha256: str) -> IO[bytes]:
@@ -314,7 +315,7 @@ class ScreeningListFiles:
     def draft(self, name: str) -> VersionDraft:
         """A version to be written; only within `changing`."""
         versions = self._place(name) / "versions"
-        draft = versions / f".draft-{os.getpid()}-{time.monotonic_ns()}"
+        draft = versions / f".draft-{secrets.token_hex(8)}"
         draft.mkdir(mode=0o700)
         for directory in (versions.parent, versions.parent.parent, self.root, self.root.parent):
             _sync_directory(directory)

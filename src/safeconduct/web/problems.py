@@ -32,6 +32,8 @@ STATUS_BY_KIND: dict[str, int] = {
     "unsupported_media_type": 415,
     "log_corrupt": 500,
     "error": 500,
+    "list_damaged": 500,
+    "fetch_failed": 503,
     "log_unavailable": 503,
     "key_unavailable": 503,
 }
@@ -50,6 +52,8 @@ _TITLES = {
     "unsupported_media_type": "The media type is not accepted",
     "method_not_allowed": "The method is not allowed here",
     "log_corrupt": "The log is damaged",
+    "list_damaged": "A screening list is damaged",
+    "fetch_failed": "A list could not be fetched",
     "log_unavailable": "The log cannot write",
     "key_unavailable": "A key cannot be reached",
     "error": "Something failed inside",

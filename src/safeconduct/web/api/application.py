@@ -34,6 +34,7 @@ from safeconduct.web.api.quotas import quotas
 from safeconduct.web.api.readings import readings
 from safeconduct.web.api.registering import registering
 from safeconduct.web.api.schema import describe_api
+from safeconduct.web.api.screening import screening
 from safeconduct.web.api.strict_request import StrictRequest
 from safeconduct.web.log_files import log_files
 from safeconduct.web.oauth.endpoints import oauth, public
@@ -151,6 +152,7 @@ def create_application(node: ApiNode) -> Litestar:
                     *deciding,
                     *keeping,
                     *quotas,
+                    *screening,
                     *following,
                     metrics,
                 ],

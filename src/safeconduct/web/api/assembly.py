@@ -19,7 +19,8 @@ from safeconduct.gateway.quota_ledger import QuotaLedger
 from safeconduct.passport.dpop import ProofReplays, ReplayMemory
 from safeconduct.settings import WORKER_LOG_KEY, worker_name
 from safeconduct.storage.log_files import FileLogDirectory
-from safeconduct.web.api.node import ApiNode, DecisionLedger
+from safeconduct.upstreams.list_fetch import HttpsListFetch
+from safeconduct.web.api.node import ApiNode, DecisionLedger, ListDesk
 from safeconduct.web.decision_feed import DecisionFeed
 
 
@@ -89,6 +90,7 @@ def node_of(
             },
         },
         quotas=quotas,
+        lists=ListDesk(opened.lists, HttpsListFetch(clock=instance.clock)),
         rotation=key_rotation(opened, workers=workers),
         mtls=settings.tls_certificate is not None and not settings.tls_proxy,
         faults=lambda: [*log_faults(opened), *(faults() if faults is not None else [])],

@@ -13,6 +13,7 @@ from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
 from safeconduct.app.check_presentation import PresentationDesk
 from safeconduct.app.exchange_token import TokenExchange
+from safeconduct.app.import_screening_list import ListFetch
 from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
@@ -21,7 +22,9 @@ from safeconduct.audit.files import LogReader
 from safeconduct.decision.request import DecisionRequest
 from safeconduct.decision.response import Decision, Reason
 from safeconduct.gateway.quota_ledger import QuotaLedger
+from safeconduct.identity.screening.canary import CanarySearch
 from safeconduct.kernel.ids import DecisionId, SubjectId
+from safeconduct.storage.screening_lists import ScreeningListFiles
 from safeconduct.web.decision_feed import DecisionFeed, EntrySource
 
 
@@ -78,6 +81,18 @@ class DurableLog(EntrySource, Protocol):
         ...
 
 
+class ListDesk(msgspec.Struct, frozen=True):
+    """Where screening lists come in. under_way: by list, the step of an import that runs and how many entries were read.
+
+    canaries: how canaries are searched; by exact name when left out. fetch: None where nothing is fetched from elsewhere.
+    """
+
+    store: ScreeningListFiles
+    fetch: ListFetch | None = None
+    canaries: CanarySearch | None = None
+    under_way: dict[str, tuple[str, int]] = {}
+
+
 class ApiNode(msgspec.Struct, frozen=True):
     """One process's API: its instance, who authenticates, what it serves.
 
@@ -87,6 +102,7 @@ class ApiNode(msgspec.Struct, frozen=True):
     logs: readers of the tile logs that `/log/{name}/...` serves: `record`, `decisions`.
     ledger, decisions: writer and log of this process's decisions. feed: their newest, for the page.
     faults: what keeps the process from being ready, in words; empty when ready. quotas: where use is counted.
+    lists: screening lists; None in a process that keeps none.
     metrics: the gateway's counters as Prometheus text.
     record_feed: what gateways elsewhere follow; None where none may. token_keys: public keys of the tokens we sign.
     """
@@ -109,6 +125,7 @@ class ApiNode(msgspec.Struct, frozen=True):
     record_feed: RecordFeed | None = None
     token_keys: Callable[[], list[dict[str, Any]]] = list
     quotas: QuotaLedger | None = None
+    lists: ListDesk | None = None
 
 
 # How routes declare what they are given.
