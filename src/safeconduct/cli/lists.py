@@ -108,7 +108,7 @@ def import_(
                 )
             body["files"].append({"name": role or path.name, "sha256": digest})
         for given in source or []:
-            role, _, address = given.rpartition("=") if not given.startswith("https:") else ("", "", given)
+            role, _, address = ("", "", given) if "://" in given.partition("=")[0] else given.partition("=")
             fetched = {"name": role or address.split("?")[0], "url": address}
             if expected:
                 fetched["sha256"] = expected.pop(0).lower()

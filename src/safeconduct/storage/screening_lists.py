@@ -56,6 +56,13 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def _private(path: Path) -> None:
+    """Make a directory and those above it, for the instance alone."""
+    if not path.is_dir():
+        _private(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
 def _create(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600), "wb")
 
@@ -134,7 +141,7 @@ class VersionDraft:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._hash = hashlib.sha256()
-        (directory / "sources").mkdir(mode=0o700, parents=True)
+        _private(directory / "sources")
         self._entries = _create(directory / _ENTRIES)
         self._encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -180,9 +187,12 @@ class VersionDraft:
                 self.drop()
                 return
             # Damaged on the disk; whoever reads it is told so until the new one has its place.
-            aside = place.with_name(f".draft-damaged-{place.name}")
-            shutil.rmtree(aside, ignore_errors=True)
+            aside = place.with_name(f".draft-damaged-{secrets.token_hex(8)}")
             place.rename(aside)
+            self._directory.rename(place)
+            _sync_directory(place.parent)
+            shutil.rmtree(aside, ignore_errors=True)
+            return
         self._directory.rename(place)
         _sync_directory(place.parent)
 
@@ -249,7 +259,7 @@ class ScreeningListFiles:
         """A file that is coming in. Raises InvalidInput when that is no digest."""
         check_digest(sha256)
         directory = self.root / "uploads"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _private(directory)
         self._forget_old_uploads(directory)
         return Upload(directory, sha256, limit)
 
@@ -287,7 +297,7 @@ class ScreeningListFiles:
     def changing(self, name: str) -> Iterator[None]:
         """Hold the list for one change. Raises Conflict when another change of it is under way, here or in another process."""
         place = self._place(name)
-        (place / "versions").mkdir(mode=0o700, parents=True, exist_ok=True)
+        _private(place / "versions")
         descriptor = os.open(place / "lock", os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
         try:
             try:

@@ -78,11 +78,11 @@ class HttpsListFetch:
         return file
 
     def _follow(self, url: str, file: IO[bytes], deadline: float) -> None:
-        onward: str | None = url
         for _ in range(MAX_REDIRECTS + 1):
-            onward = self._once(onward, file, deadline)
+            onward = self._once(url, file, deadline)
             if onward is None:
                 return
+            url = onward
         raise FetchFailed(f"more than {MAX_REDIRECTS} redirects", field="url")
 
     def _once(self, url: str, file: IO[bytes], deadline: float) -> str | None:

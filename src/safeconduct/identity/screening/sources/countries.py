@@ -25,7 +25,7 @@ CC: cocos islands
 CD: democratic republic of the congo, democratic republic of congo, congo the democratic republic of the, drc, dr congo,
     congo kinshasa, congo democratic republic
 CG: congo republic of the, republic of the congo, republic of congo, congo brazzaville, congo republic
-CI: ivory coast, cote divoire, republic of cote divoire
+CI: ivory coast, cote divoire, cote d ivoire, republic of cote divoire
 CN: people's republic of china, peoples republic of china, china people's republic of, prc
 CV: cape verde
 CZ: czech republic, czechia, the czech republic
