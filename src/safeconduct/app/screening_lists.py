@@ -17,9 +17,11 @@ from safeconduct.app.ports import Instance
 from safeconduct.identity.screening.entry import ListEntry
 from safeconduct.identity.screening.list_version import DAY, ListSettings, ListVersion
 from safeconduct.identity.screening.sources.formats import list_names, list_source
-from safeconduct.kernel.errors import NotFound, SafeconductError
+from safeconduct.kernel.errors import Conflict, NotFound, SafeconductError
 from safeconduct.record.events.screening import ScreeningListPutInForce
 from safeconduct.record.state import State
+
+_OTHER = "the version kept here is not the one that was put in force"
 
 
 class Draft(Protocol):
@@ -148,6 +150,18 @@ def version_in_force(store: ListStore, state: State, name: str) -> ListVersion |
     return store.version(name, event.sha256) if event is not None else None
 
 
+def entries_in_force(store: ListStore, event: ScreeningListPutInForce) -> Iterator[ListEntry]:
+    """Entries of the version that the record put in force, held against the digest in the record at the end.
+
+    Raises NotFound (not kept here), Conflict (what is kept under this name is another), and the store's error of damaged files:
+    what was read before an error must not be used.
+    """
+    version = store.version(event.list, event.sha256)
+    if version.entries_sha256 != event.entries_sha256:
+        raise Conflict(_OTHER, field=event.list, remedy="import the list again")
+    return store.entries(event.list, event.sha256)
+
+
 def list_status(instance: Instance, store: ListStore, name: str) -> ListStatus:
     """How one list stands. Raises NotFound when there is no such list."""
     source = list_source(name)
@@ -162,7 +176,7 @@ def list_status(instance: Instance, store: ListStore, name: str) -> ListStatus:
     except SafeconductError as error:
         fault = str(error)
     if version is not None and event is not None and version.entries_sha256 != event.entries_sha256:
-        fault = "the version kept here is not the one that was put in force"
+        fault = _OTHER
     age = max(0, instant(instance) - event.current_at) if event is not None else None
     return ListStatus(
         list=name,

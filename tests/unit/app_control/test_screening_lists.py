@@ -33,7 +33,7 @@ from safeconduct.app.compare_screening_lists import compare_screening_lists
 from safeconduct.app.import_screening_list import GivenFile, ImportScreeningList, import_screening_list
 from safeconduct.app.ports import Caller
 from safeconduct.app.roll_back_screening_list import RollBackScreeningList, roll_back_screening_list
-from safeconduct.app.screening_lists import list_status, list_statuses, settle_lists
+from safeconduct.app.screening_lists import entries_in_force, list_status, list_statuses, settle_lists
 from safeconduct.identity.screening.list_version import ListSettings
 from safeconduct.identity.screening.sources.reading import Defect
 from safeconduct.kernel.clock import parse_instant
@@ -494,6 +494,24 @@ def test_a_damaged_version_in_force_is_told_and_mended_by_importing_it_again(des
     status = list_status(desk.instance, desk.store, UN)
     assert not status.usable
     assert "not those that were imported" in status.fault
+
+
+def test_entries_and_description_changed_together_are_found_by_the_record(desk):
+    data = un_people(10)
+    desk.load(UN, data)
+    event = desk.instance.record.state.screening_lists[UN]
+    assert sum(1 for _ in entries_in_force(desk.store, event)) == 10
+    place = desk.root / "lists" / UN / "versions" / sha256(data)
+    changed = (place / "entries.jsonl").read_bytes().replace(b"ZORVATH3", b"SOMEBODY")
+    (place / "entries.jsonl").write_bytes(changed)
+    described = (
+        (place / "version.json").read_bytes().replace(event.entries_sha256.encode(), sha256(changed).encode())
+    )
+    (place / "version.json").write_bytes(described)
+    assert sum(1 for _ in desk.store.entries(UN, sha256(data))) == 10
+    with pytest.raises(Conflict, match="not the one that was put in force"):
+        entries_in_force(desk.store, event)
+    assert not list_status(desk.instance, desk.store, UN).usable
 
 
 def test_an_upload_that_is_not_what_was_announced_is_not_kept(desk):
