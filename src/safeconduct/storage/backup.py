@@ -51,9 +51,15 @@ OTHER_DATABASES = ("responses.db",)
 """Backed up where they are there; what is lost with them is denied, never allowed."""
 INSTANCE = "instance.json"
 _CONTEXT = b"safeconduct backup manifest v1"
+# Versions of screening lists never change; one that is coming in while the backup is made is in it whole or not at all.
+SCREENING = "screening"
+_SCREENING = (
+    r"screening/(?:lists\.json|lists/[a-z0-9][a-z0-9._-]{0,79}/(?:in-force|"
+    r"versions/[0-9a-f]{64}/(?:version\.json|entries\.jsonl|sources/[a-z]{1,20}\.gz)))"
+)
 _LOG = r"(?:record|decisions(?:/[a-z0-9][a-z0-9-]{0,62})?)/log"
 _PATH = re.compile(
-    rf"instance\.json|vault\.db|responses\.db|record/subject-keys\.db|{_LOG}/(?:checkpoint|key-history|tile/[a-z0-9./]+)"
+    rf"instance\.json|vault\.db|responses\.db|record/subject-keys\.db|{_SCREENING}|{_LOG}/(?:checkpoint|key-history|tile/[a-z0-9./]+)"
 )
 
 Progress = Callable[[int, int], None]
@@ -228,6 +234,10 @@ def write_backup(
                 copy = Path(scratch) / path.replace("/", "-")
                 _copy_database(place.data / path, copy)
                 writer.put_file(path, copy)
+        for file in sorted((place.data / SCREENING).rglob("*")):
+            path = str(file.relative_to(place.data))
+            if _PATH.fullmatch(path) and file.is_file() and not file.is_symlink():
+                writer.put_file(path, file)
         writer.put(INSTANCE, (place.data / INSTANCE).read_bytes())
         manifest = Manifest(FORMAT, made_at, release, tuple(logs), tuple(writer.files))
         text = canonical_json(manifest)

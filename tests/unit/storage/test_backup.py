@@ -18,8 +18,11 @@ from tests.support.instances import make_instance, operator
 from tests.support.log_directories import log_signer
 from tests.support.postgres import run as run_sql
 from tests.support.postgres import schema, tamper
+from tests.support.screening_lists import un_people
 
+from safeconduct.app.import_screening_list import GivenFile, ImportScreeningList, import_screening_list
 from safeconduct.app.rotate_key import RotateKey
+from safeconduct.app.screening_lists import entries_in_force
 from safeconduct.audit.checkpoint import LogVerifier, parse_checkpoint, sign_checkpoint
 from safeconduct.audit.fsck import check
 from safeconduct.audit.sequencing import Log
@@ -41,8 +44,10 @@ from safeconduct.maintenance import back_up, put_back, upgrade_data
 from safeconduct.record.envelope import open_entry, read_entry
 from safeconduct.record.events.holders import PassportStatusChanged, SubjectEnrolled
 from safeconduct.settings import read_settings
+from safeconduct.storage import backup as backup_module
 from safeconduct.storage import restore as restore_module
 from safeconduct.storage.log_files import FileLogDirectory
+from safeconduct.storage.screening_lists import ScreeningListFiles
 
 
 def quiet(_title):
@@ -538,3 +543,50 @@ def test_the_commands_speak_json_and_say_what_to_do(embedded, tmp_path, capsys):
     assert run(["upgrade", "--data", home]) == 0
     assert "already" in capsys.readouterr().out
     embedded.opened = open_instance(embedded.settings, clock=embedded.clock)
+
+
+def test_a_backup_holds_the_versions_of_screening_lists_and_not_what_is_on_its_way(embedded, tmp_path):
+    lists = embedded.opened.lists
+    data = un_people(10)
+    digest = hashlib.sha256(data).hexdigest()
+    for sent in (data, b"not imported"):
+        with lists.upload(hashlib.sha256(sent).hexdigest()) as upload:
+            upload.write(sent)
+            upload.keep()
+    ask = ImportScreeningList(files=(GivenFile("file", sha256=digest),))
+    import_screening_list(embedded.instance, operator(), lists, "un.sc", ask)
+    (lists.root / "lists.json").write_text('{"un.sc": {"max_age": 9}}')
+    (lists.root / "lists" / "un.sc" / "versions" / ".draft-left").mkdir()
+    manifest = save(embedded, tmp_path / "saved.tar")
+    found = {file.path for file in manifest.files if file.path.startswith("screening/")}
+    version = f"screening/lists/un.sc/versions/{digest}"
+    assert found == {
+        "screening/lists.json",
+        "screening/lists/un.sc/in-force",
+        f"{version}/version.json",
+        f"{version}/entries.jsonl",
+        f"{version}/sources/file.gz",
+    }
+    settings = elsewhere(embedded, tmp_path)
+    bring_back(settings, tmp_path / "saved.tar")
+    again = ScreeningListFiles(settings.screening)
+    event = embedded.instance.record.state.screening_lists["un.sc"]
+    assert again.in_force("un.sc") == digest
+    assert list(entries_in_force(again, event)) == list(entries_in_force(lists, event))
+    assert again.settings()["un.sc"].max_age == 9
+    for path in (settings.data, *settings.screening.rglob("*.*")):
+        assert path.is_dir() or path.stat().st_mode & 0o077 == 0, path
+    assert settings.data.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "screening/lists/../../vault.db",
+        "screening/lists/un.sc/lock",
+        "screening/lists/un.sc/versions/abc/entries.jsonl",
+        "screening/uploads/" + "0" * 64,
+    ],
+)
+def test_a_path_of_no_version_does_not_belong_into_a_backup(path):
+    assert backup_module._PATH.fullmatch(path) is None

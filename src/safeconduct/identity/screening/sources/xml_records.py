@@ -6,6 +6,7 @@ Names of elements and attributes are compared without their namespace, because p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator
 from xml.parsers import expat
 
@@ -61,6 +62,7 @@ class Node:
         return [text for node in self.all(*names) if (text := node.text)]
 
 
+@functools.lru_cache(maxsize=4_096)
 def _local(name: str) -> str:
     return name.rpartition("}")[2]
 
@@ -95,9 +97,10 @@ class _Builder:
         inside = bool(self._open)
         if not inside and tuple(self._path) not in self._wanted and len(self._path) > 1:
             return
-        plain = {_local(key): value for key, value in attributes.items()}
-        if any(len(value) > MAX_TEXT for value in plain.values()):
-            raise refuse("an overlong attribute", field=self._field)
+        plain = {_local(key): value for key, value in attributes.items()} if attributes else {}
+        for value in plain.values():
+            if len(value) > MAX_TEXT:
+                raise refuse("an overlong attribute", field=self._field)
         node = Node(local, plain)
         if len(self._path) == 1:
             self.ready.append(((local,), node))
