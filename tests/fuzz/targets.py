@@ -15,6 +15,7 @@ from typing import Any
 import h11
 import msgspec
 from hypothesis import strategies as st
+from tests.fuzz import lists
 from tests.fuzz.mutations import near
 from tests.support.holders import (
     HOLDER_KEY,
@@ -493,6 +494,7 @@ TARGETS = {
         Target("requests", check_requests, tuple(_CUTS + each for each in _REQUESTS), _REQUEST_WORDS),
         Target("body", check_body, _BODIES, _BODY_WORDS),
         Target("stream", check_stream, tuple(_CUTS + each for each in _STREAMS), _STREAM_WORDS),
+        Target("lists", lists.check_lists, lists.SEEDS, lists.WORDS),
     )
 }
 """By name."""

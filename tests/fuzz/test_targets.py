@@ -17,7 +17,7 @@ FOUND = sorted(VECTORS.glob("*/*.bin"))
 
 
 def test_there_is_a_target_for_everything_that_reads_strangers_bytes():
-    assert set(TARGETS) >= {"presentation", "jws", "wal", "requests", "body", "stream"}
+    assert set(TARGETS) >= {"presentation", "jws", "wal", "requests", "body", "stream", "lists"}
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))

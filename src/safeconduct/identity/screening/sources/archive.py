@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +16,20 @@ MAX_MEMBER_BYTES = 1 << 30
 _SMALL = 10 << 20
 _CHUNK = 256 << 10
 _ENCRYPTED = 0x1
+# What Python's reader raises over a damaged archive: more than it documents.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    lzma.LZMAError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    OSError,
+    ValueError,
+)
 MAGIC = b"PK\x03\x04"
 
 
@@ -41,7 +57,7 @@ def unpack(file: IO[bytes], *, field: str = "file", limit: int = MAX_MEMBER_BYTE
                     yield chunk
             if seen != member.file_size:
                 raise refuse("the archive's content is not as long as it says", field=field)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except _DAMAGED as error:
         raise refuse(f"not a whole ZIP archive ({type(error).__name__})", field=field) from None
 
 

@@ -350,12 +350,12 @@ def read_ofac_xml(chunks: Chunks, *, reading: Reading | None = None) -> Iterator
             reader.take(node)
     if not reader.parties:
         raise refuse("the file holds no entry", field="file")
+    if not reader.programmes and not reader.listed:
+        raise refuse("the file holds parties and no sanctions entry", field="file")
     reading.finish()
     for party in reader.parties:
         programmes = unique(each for profile in party.profiles for each in reader.programmes.get(profile, ()))
         listed = [reader.listed[profile] for profile in party.profiles if profile in reader.listed]
-        if not programmes and not listed:
-            raise refuse("an entry that no sanctions entry refers to", field=f"file entry {party.entry.id}")
         yield msgspec.structs.replace(
             party.entry, programmes=programmes, listed_on=min(listed) if listed else None
         )

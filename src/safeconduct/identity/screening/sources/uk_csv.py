@@ -6,6 +6,7 @@ whole here, and is told only by comparison with the version before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from safeconduct.identity.screening.entry import ListEntry
@@ -21,6 +22,7 @@ from safeconduct.identity.screening.sources.table import read_text, table_of
 from safeconduct.identity.screening.sources.uk_designation import Designation, WrittenName, entry_of
 
 _ID = "unique id"
+_REPORT_DATE = re.compile(r"\d{1,2}[-/ ](?:\d{1,2}|[A-Za-z]{3,9})[-/ ]\d{4}")
 _NAMES = tuple(f"name {number}" for number in range(1, 7))
 _ADDRESS = (*(f"address line {number}" for number in range(1, 7)), "address postal code", "address country")
 _IDENTIFIERS = (
@@ -57,17 +59,17 @@ def read_uk_csv(chunks: Chunks, *, reading: Reading | None = None) -> Iterator[L
     reading = reading or Reading()
     reading.end_marked = False
     text = read_text(chunks, reading, field="file")
-    heading, rest = text, ""
-    if not text.lower().lstrip('"').startswith("last updated,"):
-        heading, _, rest = text.partition("\n")
-    if rest:
-        date = heading.strip().strip('"').rpartition(":")[2].strip().rstrip(",").strip('"')
-        reading.published = read_day(date) or read_day(date.replace("-", " "))
-        if reading.published is None:
+    heading, _, rest = text.partition("\n")
+    if _ID in heading.lower():
+        rest = text
+    else:
+        date = _REPORT_DATE.search(heading)
+        if date is None:
             raise refuse(f"{heading[:60]!r} is not the line with the date of the report", field="file row 1")
+        reading.published = read_day(date[0]) or read_day(date[0].replace("-", " "))
     found: dict[str, Designation] = {}
     seen: set[str] = set()
-    for number, row in table_of(rest or text, required=(_ID, "name 6", "name type"), field="file"):
+    for number, row in table_of(rest, required=(_ID, "name 6", "name type"), field="file"):
         field = f"file row {number}"
         identifier = row[_ID].strip()
         known = found.get(identifier)
