@@ -63,6 +63,9 @@ def test_a_list_is_imported_shown_compared_and_rolled_back(cli, file, bench):
     assert (status["in_force"]["act"], status["versions"]) == ("rolled_back", 2)
     # The bench's day is months after the made-up list was published.
     assert (status["past_age"], status["usable"]) == (True, False)
+    kept = cli("lists", "status", "un.sc")
+    assert sha256(first)[:12] in kept
+    assert done["version"]["sha256"][:12] in kept
     table = cli("lists", "status")
     assert "everybody goes to review" in table
     assert "never imported" in table

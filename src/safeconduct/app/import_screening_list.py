@@ -350,11 +350,7 @@ class _Import:
             damaged=tuple(reading.damaged[:20]),
             encoding=reading.encoding,
         )
-        earlier = {
-            each.entries_sha256: each
-            for each in reversed(self.store.versions(self.source.name))
-            if before is None or each.sha256 != before.sha256
-        }
+        earlier = self._earlier(before)
         check_version(
             version,
             before,
@@ -365,6 +361,20 @@ class _Import:
         )
         confirmed = {defect.value: detail for defect, detail in sorted(reading.defects.items())}
         return msgspec.structs.replace(version, confirmed=confirmed), left - found, entries - found
+
+    def _earlier(self, before: ListVersion | None) -> dict[str, ListVersion]:
+        """Versions that came before the one in force, by the digest of their entries.
+
+        One that is kept and is younger never came into force: a process that was stopped left it, and trying again is no return.
+        """
+        known = self.instance.record.state.screening_lists.get(self.source.name)
+        if before is None or known is None:
+            return {}
+        return {
+            each.entries_sha256: each
+            for each in reversed(self.store.versions(self.source.name))
+            if each.sha256 != before.sha256 and each.imported_at <= known.at
+        }
 
     def _check_canaries(self, draft: Draft) -> None:
         wanted = self.settings.canaries

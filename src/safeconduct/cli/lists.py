@@ -214,15 +214,19 @@ def status(
 ) -> None:
     """Show which version of each list is in force, how old it is, and whether it can still clear anybody.
 
+    With a list's name also the versions that are kept, the last imported first.
+
     Example: safeconduct lists status
     """
+    from safeconduct.kernel.clock import format_instant  # noqa: PLC0415
     from safeconduct.kernel.errors import NotFound  # noqa: PLC0415
     from safeconduct.kernel.suggest import did_you_mean  # noqa: PLC0415
 
     with connect(data, url, speaker or AUDITOR) as client:
         items = client.get(_PATH)["items"]
-    if name is not None:
         names = [each["list"] for each in items]
+        kept = client.get(f"{_PATH}/{name}/versions")["items"] if name in names else []
+    if name is not None:
         items = [each for each in items if each["list"] == name]
         if not items:
             raise NotFound(
@@ -249,6 +253,21 @@ def status(
         ],
         empty="no lists",
     )
+    if kept:
+        print_table(
+            ("kept version", "entries", "names", "published", "imported"),
+            [
+                (
+                    each["sha256"][:12],
+                    f"{each['entries']:,}",
+                    f"{each['names']:,}",
+                    each.get("published", "")[:10],
+                    format_instant(each["imported_at"]),
+                )
+                for each in kept
+            ],
+            empty="",
+        )
 
 
 def _days(seconds: int) -> str:
