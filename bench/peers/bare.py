@@ -155,9 +155,7 @@ class _Client(asyncio.Protocol):
         pool = self.pools[self.url.split(b"/", 2)[1]]
         body = b"".join(self.body)
         head = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
-        message = b"".join(
-            (head, pool.host, *self.lines, b"content-length: %d\r\n\r\n" % len(body), body)
-        )
+        message = b"".join((head, pool.host, *self.lines, b"content-length: %d\r\n\r\n" % len(body), body))
         if pool.idle:
             pool.idle.pop().send(self, message)
         else:
