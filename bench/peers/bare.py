@@ -60,7 +60,7 @@ class _Upstream(asyncio.Protocol):
         self.out.clear()
         if self.done:
             self.client = client.upstream = None
-            if self.parser.should_keep_alive():
+            if self.kept:
                 self.pool.idle.append(self)
             else:
                 self.transport.close()
@@ -86,6 +86,8 @@ class _Upstream(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.chunked:
             self.out.append(b"0\r\n\r\n")
+        # Only here: after its last byte the parser stands before the next message and no longer knows.
+        self.kept = self.parser.should_keep_alive()
         self.done = True
 
 
