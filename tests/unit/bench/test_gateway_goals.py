@@ -1,7 +1,6 @@
 """Goals of the gateway's bench: what is not measured is no success, and what was missed is explained by the run's own figures."""
 
 import pytest
-
 from bench.loads.goals import goals
 
 
