@@ -131,6 +131,8 @@ class _Figures:
         """What nginx and the floor add to the same probes, each at half its own load."""
         told = [
             f"{name} adds {found:.0f} us at half its own load"
+            if found > 0
+            else f"what {name} adds is lost in the noise of the probes without a gateway"
             for name in ("nginx", FLOOR)
             if (found := self.added(name, quantile)) is not None
         ]
@@ -208,7 +210,7 @@ def goals(
             why=""
             if added is None or c0 is None
             else f"it adds {added:.0f} us; without waiting for the disk (C0-C2) the same run adds {c0:.0f} us, "
-            f"one fdatasync on an idle disk takes {sync_us:.0f} us{more}",
+            f"one fdatasync by itself took {sync_us:.0f} us{more}",
         )
     nginx, proven, plain = figure("nginx", "json"), figure(ours, "dpop"), figure(ours, "json")
     found.at_most(
