@@ -1,11 +1,15 @@
 """What a request through the gateway costs, beside nginx, Envoy, LiteLLM and Portkey in the same run on the same machine.
 
+`bare stack` is no peer but the floor: the stack that ours is made of with nothing of the product in it (peers/bare.py). What it
+costs is what CPython costs here; only the rest is ours to win back. Each goal that is missed says so from this run's figures.
+
 The gateway under test has one core, upstreams and load generators the other. Ours runs as `safeconduct serve` with policy,
 metering and audit on (a decision and a completion entry per request, on disk). CPU is user and system time of the whole
-process tree. Peers come from `bench/peers/set-up`; one that is not there is named and left out. Prints every goal as reached
+process tree. Tokens bound to a client certificate are measured with TLS 1.3 and a client certificate for everybody, handshakes
+not counted. Peers come from `bench/peers/set-up`; one that is not there is named and left out. Prints every goal as reached
 or by how much it was missed, writes bench/results/gateway.json.
 
-Usage: python bench/gateway.py [--quick] [--only nginx,safeconduct] [--seconds 4] [--keep DIR]
+Usage: python bench/gateway.py [--quick] [--only nginx,bare,safeconduct] [--seconds 4] [--keep DIR]
 """
 
 from __future__ import annotations
@@ -15,406 +19,43 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from safeconduct import __version__
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from loads import upstream as upstream_module
+from loads.cases import CONNECTIONS, HELD, PROBES, STREAMS, Bench, body_of, head_of
+from loads.certificates import Authority
+from loads.goals import FLOOR, goals
 from loads.instance import MeasuredInstance
+from loads.parts import es256_us, fdatasync_us, hmac_us
 from loads.processes import Started, free_ports
 from peers import running
 from peers.running import Gateway
 
 KEY = "bench-0123456789abcdef0123456789abcdef"
-HELD = 500
-CONNECTIONS = 32
-STREAMS = 128
-LATE_CONNECTIONS = 64
-PROBES = 300.0
-BACKGROUND_CONNECTIONS = 64
 BIG = 100_000
+# Of its core, at full load: below that others had it.
+QUIET = 0.7
+CASES: dict[str, dict[str, Any]] = {
+    "json": {"kind": "json", "connections": CONNECTIONS},
+    "body 100 kB": {"kind": "json", "connections": CONNECTIONS, "size": BIG},
+    "stream": {"kind": "stream", "connections": STREAMS},
+}
+TURN_SECONDS = {"json": 1.0, "body 100 kB": 1.0, "stream": 2.0}
+TURNS = 3
 
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 HERE = Path(__file__).resolve().parent
-
-
-def body_of(gateway: Gateway, kind: str, size: int = 0) -> str:
-    """A chat request; of `size` bytes when given: many messages with line feeds and quotes, as prompts have."""
-    messages = [
-        {"role": "user", "content": "Which of these three reports should be looked at first, and why?"}
-    ]
-    if size:
-        text = 'def parse(line: str) -> "Record":\n    return Record(*line.split("\\t"))\n' * 27
-        messages = [
-            {"role": "user" if number % 2 else "assistant", "content": text}
-            for number in range(size // len(json.dumps(text)))
-        ]
-    asked: dict[str, Any] = {"model": gateway.model(kind), "max_tokens": 200, "messages": messages}
-    if kind in ("stream", "hold"):
-        asked["stream"] = True
-    return json.dumps(asked)
-
-
-def head_of(
-    gateway: Gateway, kind: str, body: str, *, authorization: str | None = None, proof: str = ""
-) -> str:
-    lines = {
-        "host": f"127.0.0.1:{gateway.port}",
-        "accept": "application/json",
-        "user-agent": "bench/1",
-        "content-type": "application/json",
-        "content-length": str(len(body.encode())),
-        "authorization": authorization or f"Bearer {gateway.key}",
-        **gateway.headers(kind),
-    }
-    if proof:
-        lines["dpop"] = proof
-    return (
-        f"POST {gateway.path(kind)} HTTP/1.1\\r\\n"
-        + "".join(f"{k}: {v}\\r\\n" for k, v in lines.items())
-        + "\\r\\n"
-    )
-
-
-class Bench:
-    def __init__(self, options: argparse.Namespace, work: Path) -> None:
-        self.options = options
-        self.work = work
-        self.seconds: float = options.seconds
-        self.results: dict[str, dict[str, Any]] = {}
-        self.started: list[Started] = []
-
-    # -- generators
-
-    def _wrk(
-        self,
-        gateway: Gateway,
-        heads: list[str],
-        body: str,
-        connections: int,
-        seconds: float,
-        pause_ms: float = 0.0,
-    ) -> list[str]:
-        number = len(list(self.work.glob("*.lua")))
-        source, payload = self.work / f"heads-{number}", self.work / f"body-{number}"
-        source.write_text("\n".join(heads))
-        payload.write_text(body)
-        script = self.work / f"load-{number}.lua"
-        script.write_text(
-            f'local body = io.open("{payload}", "rb"):read("*a")\nlocal requests, at = {{}}, 0\n'
-            f'for line in io.lines("{source}") do\n'
-            '  requests[#requests + 1] = line:gsub("\\\\r\\\\n", "\\r\\n") .. body\nend\n'
-            "function request()\n  at = at % #requests + 1\n  return requests[at]\nend\n"
-            # For a given rate: a random pause before each request (whole milliseconds, so a little burstier than life).
-            + (f"function delay()\n  return math.random(0, {round(pause_ms * 2)})\nend\n" if pause_ms else "")
-        )
-        wrk = running.program("wrk")
-        assert wrk is not None
-        return [
-            "taskset",
-            "-c",
-            self.options.load_cores,
-            wrk,
-            "-t1",
-            f"-c{connections}",
-            f"-d{max(1, round(seconds))}",
-            "--timeout",
-            "30s",
-            "--latency",
-            "-s",
-            str(script),
-            f"http://127.0.0.1:{gateway.port}/",
-        ]
-
-    def wrk(
-        self, gateway: Gateway, kind: str, heads: list[str], body: str, connections: int, seconds: float
-    ) -> dict[str, Any]:
-        """Full load: requests done, and what the gateway's tree spent on them."""
-        command = self._wrk(gateway, heads, body, connections, seconds)
-        before, started = gateway.process.cpu(), time.monotonic()
-        told = subprocess.run(
-            command, capture_output=True, text=True, check=True, env={**os.environ, **running.LIBRARIES}
-        ).stdout
-        spent, wall = gateway.process.cpu() - before, time.monotonic() - started
-        requests = int(re.search(r"(\d+) requests in", told)[1])  # type: ignore[index]
-        failed = re.search(r"Non-2xx or 3xx responses: (\d+)", told)
-        if failed or not requests:
-            raise RuntimeError(f"{gateway.name} {kind}: {told}\n{gateway.process.tail()}")
-        quantiles = {
-            name: float(value) * _UNITS[unit] * 1e3
-            for name, value, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)", told)
-        }
-        return {
-            "requests": requests,
-            "cpu_us": spent / requests * 1e6,
-            "per_cpu_second": requests / spent,
-            "per_second": requests / wall,
-            "busy": spent / wall,
-            "p50_ms": quantiles.get("50"),
-            "p99_ms": quantiles.get("99"),
-        }
-
-    def generate(self, **asked: Any) -> dict[str, Any]:
-        told = subprocess.run(self._generator(asked), capture_output=True, text=True, check=False)
-        if told.returncode:
-            raise RuntimeError(told.stderr)
-        return json.loads(told.stdout.splitlines()[-1])
-
-    def _generator(self, asked: dict[str, Any]) -> list[str]:
-        return [
-            "taskset",
-            "-c",
-            self.options.load_cores,
-            sys.executable,
-            str(HERE / "loads/generator.py"),
-            json.dumps(asked),
-        ]
-
-    # -- cases
-
-    def full_load(self, gateway: Gateway, case: str, kind: str, *, connections: int, size: int = 0) -> None:
-        body = body_of(gateway, kind, size)
-        heads = [head_of(gateway, kind, body)]
-        # Connections, caches and a compiler's warm-up are not what is measured.
-        self.wrk(gateway, kind, heads, body, connections, 3 if gateway.name in ("litellm", "portkey") else 1)
-        self.note(gateway, case, self.wrk(gateway, kind, heads, body, connections, self.seconds))
-
-    def held_streams(self, gateway: Gateway, count: int) -> None:
-        body = body_of(gateway, "hold")
-        source = self.work / "heads"
-        source.write_text(head_of(gateway, "hold", body))
-        self.wrk(
-            gateway,
-            "json",
-            [head_of(gateway, "json", body_of(gateway, "json"))],
-            body_of(gateway, "json"),
-            8,
-            1,
-        )
-        before = gateway.process.memory()
-        asked = {"mode": "hold", "port": gateway.port, "count": count, "heads": str(source), "body": body}
-        with subprocess.Popen(
-            self._generator(asked),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as holder:
-            assert holder.stdout is not None
-            if not holder.stdout.readline():
-                raise RuntimeError(holder.stderr.read() if holder.stderr else "")
-            time.sleep(0.5)
-            during = gateway.process.memory()
-            holder.communicate("\n", timeout=20)
-        self.note(gateway, "open stream", {"bytes": (during - before) / count, "streams": count})
-
-    def half_load(
-        self,
-        gateway: Gateway,
-        case: str,
-        *,
-        heads: list[str],
-        body: str,
-        background: float,
-        key: str = "json",
-    ) -> None:
-        """Waits of PROBES requests a second to the late upstream, while `background` others a second keep the core busy."""
-        source = self.work / "probes"
-        source.write_text("\n".join(heads))
-        other = body_of(gateway, key)
-        before, started = gateway.process.cpu(), time.monotonic()
-        load = subprocess.Popen(
-            self._wrk(
-                gateway,
-                [head_of(gateway, key, other)],
-                other,
-                BACKGROUND_CONNECTIONS,
-                self.seconds + 1,
-                max(1.0, BACKGROUND_CONNECTIONS / background * 1e3 - 0.5),
-            ),
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, **running.LIBRARIES},
-        )
-        time.sleep(0.5)
-        told = self.generate(
-            mode="paced",
-            port=gateway.port,
-            rate=min(PROBES, background / 4),
-            seconds=self.seconds,
-            connections=LATE_CONNECTIONS,
-            heads=str(source),
-            body=body,
-        )
-        busy = (gateway.process.cpu() - before) / (time.monotonic() - started)
-        load.wait(30)
-        if not told["answered"] or told["failed"]:
-            raise RuntimeError(f"{gateway.name} {case}: {told}")
-        self.note(gateway, case, {"busy": busy, "background": background, **told})
-
-    def note(self, gateway: Gateway, case: str, figures: dict[str, Any]) -> None:
-        self.results.setdefault(gateway.name, {"version": gateway.version})[case] = figures
-        print(f"  {gateway.name:<12} {case:<22} {_line(figures)}", flush=True)
-
-
-def _line(figures: dict[str, Any]) -> str:
-    names = {
-        "cpu_us": "{:9.1f} us CPU",
-        "per_second": "{:9.0f}/s",
-        "busy": "{:4.0%} of a core",
-        "p50_ms": "p50 {:.2f} ms",
-        "p99_ms": "p99 {:.2f} ms",
-        "bytes": "{:9.0f} bytes",
-        "p50_us": "p50 {:.0f} us",
-        "p99_us": "p99 {:.0f} us",
-        "background": "beside {:.0f}/s",
-        "chunk_us": "{:.2f} us CPU a chunk",
-        "resident": "{:.0f} bytes resident",
-    }
-    return "  ".join(
-        form.format(figures[name]) for name, form in names.items() if figures.get(name) is not None
-    )
-
-
-def fdatasync_us(directory: Path) -> float:
-    """Median of one durable append of 1,500 bytes, the size of a decision's frame, on the disk the logs are on."""
-    waits = []
-    descriptor = os.open(directory / "sync", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-    try:
-        for _ in range(60):
-            start = time.perf_counter()
-            os.write(descriptor, b"x" * 1500)
-            os.fdatasync(descriptor)
-            waits.append(time.perf_counter() - start)
-    finally:
-        os.close(descriptor)
-    return sorted(waits)[len(waits) // 2] * 1e6
-
-
-def es256_us() -> float:
-    """CPU of one ES256 verification, median of batches, by the library that the gateway uses."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    text, algorithm = b"x" * 400, ec.ECDSA(hashes.SHA256())
-    signature, public = key.sign(text, algorithm), key.public_key()
-    times = []
-    for _ in range(9):
-        start = time.process_time()
-        for _ in range(300):
-            public.verify(signature, text, algorithm)
-        times.append((time.process_time() - start) / 300)
-    return sorted(times)[4] * 1e6
-
-
-class _Goals:
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def at_most(
-        self, name: str, value: float | None, limit: float | None, unit: str = "", why: str = ""
-    ) -> None:
-        self._add(name, value, limit, unit, why, better=-1)
-
-    def at_least(
-        self, name: str, value: float | None, limit: float | None, unit: str = "", why: str = ""
-    ) -> None:
-        self._add(name, value, limit, unit, why, better=1)
-
-    def not_measured(self, name: str, why: str) -> None:
-        self.rows.append({"goal": name, "reached": None, "why": why})
-
-    def _add(
-        self, name: str, value: float | None, limit: float | None, unit: str, why: str, *, better: int
-    ) -> None:
-        if value is None or limit is None:
-            self.not_measured(name, why or "not measured in this run")
-            return
-        reached = value * better >= limit * better
-        missed = value / limit if better < 0 else limit / value
-        self.rows.append(
-            {
-                "goal": name,
-                "value": value,
-                "limit": limit,
-                "unit": unit,
-                "reached": reached,
-                "missed_by": missed,
-            }
-        )
-
-    def show(self) -> None:
-        print("\nGoals")
-        for row in self.rows:
-            if row["reached"] is None:
-                print(f"  not measured  {row['goal']}: {row['why']}")
-                continue
-            said = "reached" if row["reached"] else f"missed by {(row['missed_by'] - 1):.0%}"
-            print(f"  {said:<14}{row['goal']}: {row['value']:.2f} {row['unit']} (limit {row['limit']:.2f})")
-
-
-def goals(results: dict[str, dict[str, Any]], sync_us: float, es256: float) -> _Goals:
-    """Each goal of the gateway's speed against this run's figures."""
-
-    def figure(name: str, case: str, field: str) -> float | None:
-        return results.get(name, {}).get(case, {}).get(field)
-
-    def ratio(case: str, field: str, peer: str) -> float | None:
-        mine, other = figure("safeconduct", case, field), figure(peer, case, field)
-        return mine / other if mine is not None and other else None
-
-    found = _Goals()
-    found.at_most("JSON answer, CPU x nginx", ratio("json", "cpu_us", "nginx"), 2.0)
-    found.at_most("JSON answer, CPU x Envoy", ratio("json", "cpu_us", "envoy"), 0.7)
-    found.at_least("requests per CPU-second x LiteLLM", ratio("json", "per_cpu_second", "litellm"), 200.0)
-    found.at_most("relayed chunk, CPU x nginx", ratio("stream", "chunk_us", "nginx"), 1.5)
-    found.at_most("100 kB body, CPU x nginx", ratio("body 100 kB", "cpu_us", "nginx"), 3.0)
-    found.at_most("open stream", figure("safeconduct", "open stream", "bytes"), 20 * 1024, "bytes")
-    for quantile, limit in (("p50_us", 300.0), ("p99_us", 2000.0)):
-        mine, base = (
-            figure("safeconduct", "half load", quantile),
-            figure("upstream", "half load as safeconduct", quantile),
-        )
-        found.at_most(
-            f"added {quantile[:3]} at half load, C0-C2",
-            mine - base if mine is not None and base is not None else None,
-            limit,
-            "us",
-        )
-    mine, base = (
-        figure("safeconduct", "half load C3", "p50_us"),
-        figure("upstream", "half load as safeconduct", "p50_us"),
-    )
-    found.at_most(
-        "added p50, C3 (by DPoP), of one fdatasync",
-        (mine - base) / sync_us if mine is not None and base is not None else None,
-        1.5,
-        "x",
-    )
-    nginx = figure("nginx", "json", "cpu_us")
-    found.at_most(
-        "DPoP, CPU of (2 x nginx + one ES256 verification)",
-        (figure("safeconduct", "dpop", "cpu_us") or 0) / (2 * nginx + es256)
-        if nginx and figure("safeconduct", "dpop", "cpu_us")
-        else None,
-        1.2,
-    )
-    found.not_measured(
-        "mTLS-bound token, CPU x nginx with TLS 1.3 and a client certificate",
-        "the gateway has it, this bench does not measure it yet",
-    )
-    return found
 
 
 def first_answer(gateway: Gateway, seconds: float = 60.0) -> None:
@@ -439,14 +80,13 @@ def first_answer(gateway: Gateway, seconds: float = 60.0) -> None:
 
 
 def measure(bench: Bench, gateway: Gateway, *, slow: bool) -> None:
-    few = 8 if slow else CONNECTIONS
     first_answer(gateway)
     if not slow:
         # First, before other requests have left room in the heap that the streams could fill unseen.
         bench.held_streams(gateway, HELD)
-    bench.full_load(gateway, "json", "json", connections=few)
-    bench.full_load(gateway, "body 100 kB", "json", connections=few, size=BIG)
-    bench.full_load(gateway, "stream", "stream", connections=4 if slow else STREAMS)
+    for case, asked in CASES.items():
+        connections = (4 if case == "stream" else 8) if slow else asked["connections"]
+        bench.full_load(gateway, case, **{**asked, "connections": connections})
     figures = bench.results[gateway.name]["stream"]
     # What a stream costs beyond a JSON answer, spread over its chunks.
     figures["chunk_us"] = figures["cpu_us"] / upstream_module.CHUNKS
@@ -474,11 +114,148 @@ def measure_ours(bench: Bench, instance: MeasuredInstance, gateway: Gateway) -> 
     bench.half_load(gateway, "half load C3", heads=heads, body=body, background=background)
 
 
+def measure_certificates(
+    bench: Bench, gateway: Gateway, authorization: str | None, tls: dict[str, str]
+) -> None:
+    bench.certificate_load(gateway, "mtls", authorization, tls)
+    if gateway.name != "safeconduct":
+        return
+    body = json.dumps({**json.loads(body_of(gateway, "late")), "model": gateway.model("late-c3")})
+    bench.half_load(
+        gateway,
+        "half load C3 mTLS",
+        heads=[head_of(gateway, "late", body, authorization=authorization)],
+        body=body,
+        background=bench.results[gateway.name]["mtls"]["per_second"] / 2,
+        tls=tls,
+        authorization=authorization,
+    )
+
+
+class _Run:
+    """One run: the upstreams are up, gateways come and go one after the other."""
+
+    def __init__(
+        self, bench: Bench, upstreams: dict[str, int], direct: Gateway, only: set[str] | None
+    ) -> None:
+        self.bench = bench
+        self.upstreams = upstreams
+        self.direct = direct
+        self.only = only
+        self.skipped: dict[str, str] = {}
+        self.instance: MeasuredInstance
+        self.authority = Authority(bench.work / "certificates")
+
+    def asked_for(self, name: str) -> bool:
+        if self.only is None or name in self.only:
+            return True
+        self.skipped[name] = "not asked for"
+        return False
+
+    def peers(self) -> None:
+        work, core = self.bench.work, self.bench.options.core
+        makers = {
+            "nginx": lambda: running.nginx(work, self.upstreams, KEY, core),
+            "bare": lambda: running.bare(work, self.upstreams, KEY, core),
+            "safeconduct": lambda: _ours(self.bench, self.upstreams),
+            "envoy": lambda: running.envoy(work, self.upstreams, KEY, core),
+            "litellm": lambda: running.litellm(work, self.upstreams, KEY, core),
+            "portkey": lambda: running.portkey(work, self.upstreams, KEY, core),
+        }
+        for name, make in makers.items():
+            if not self.asked_for(name):
+                continue
+            made = make()
+            if made is None:
+                self.skipped[name] = "not installed (bench/peers/set-up)"
+                print(f"  {name:<12} skipped: {self.skipped[name]}")
+                continue
+            gateway, instance = made if isinstance(made, tuple) else (made, None)
+            print(f"  {gateway.name} {gateway.version}")
+            with self._guarded(name, gateway):
+                measure(self.bench, gateway, slow=name in ("litellm", "portkey"))
+                if name in ("nginx", "bare", "safeconduct"):
+                    self._without(gateway)
+                if instance is not None:
+                    self.instance = instance
+                    measure_ours(self.bench, instance, gateway)
+
+    def in_turns(self, turns: int) -> None:
+        """Full load once more, a second or two each in turns, all of them up: what else the machine does then hits all alike."""
+        work, core = self.bench.work, self.bench.options.core
+        makers: dict[str, Callable[[], Gateway | None]] = {
+            "nginx": lambda: running.nginx(work, self.upstreams, KEY, core),
+            "bare": lambda: running.bare(work, self.upstreams, KEY, core),
+            "safeconduct": lambda: _served(self.instance),
+            "envoy": lambda: running.envoy(work, self.upstreams, KEY, core),
+        }
+        with contextlib.ExitStack() as stack:
+            up = []
+            for name, make in makers.items():
+                if (self.only is None or name in self.only) and name not in self.skipped:
+                    gateway = make()
+                    assert gateway is not None
+                    stack.callback(gateway.process.stop)
+                    first_answer(gateway)
+                    up.append(gateway)
+            for _ in range(turns):
+                for case, seconds in TURN_SECONDS.items():
+                    for gateway in up:
+                        self.bench.turn(gateway, case, **CASES[case], seconds=seconds)
+
+    def certificates(self, turns: int) -> None:
+        """nginx, the floor and ours with TLS 1.3 and a client certificate."""
+        work, core = self.bench.work, self.bench.options.core
+        certificate, key = self.authority.client("client")
+        client = {"ca": str(self.authority.ca), "certificate": str(certificate), "key": str(key)}
+        server = {
+            "certificate": self.authority.certificate,
+            "key": self.authority.key,
+            "clients": self.authority.ca,
+        }
+        with contextlib.ExitStack() as stack:
+            up: list[tuple[Gateway, str | None, dict[str, str]]] = []
+            for name, make in (("nginx", running.nginx), ("bare", running.bare)):
+                if self.only is None or name in self.only:
+                    gateway = make(work, self.upstreams, KEY, core, tls=server)
+                    assert gateway is not None
+                    stack.callback(gateway.process.stop)
+                    up.append((gateway, None, client))
+            if self.only is None or "safeconduct" in self.only:
+                instance = _instance(self.bench, self.upstreams, self.authority)
+                gateway = _served(instance)
+                stack.callback(gateway.process.stop)
+                up.append((gateway, *instance.certificate_token()))
+            for one in up:
+                measure_certificates(self.bench, *one)
+            for _ in range(turns):
+                for one in up:
+                    self.bench.certificate_turn(*one, seconds=1.0)
+
+    def _without(self, gateway: Gateway) -> None:
+        """The same probes and the same background load without a gateway between: what is left is added."""
+        background = self.bench.results[gateway.name]["half load"]["background"]
+        body = body_of(self.direct, "late")
+        heads = [head_of(self.direct, "late", body)]
+        case = f"half load as {gateway.name}"
+        self.bench.half_load(self.direct, case, heads=heads, body=body, background=background)
+
+    @contextlib.contextmanager
+    def _guarded(self, name: str, gateway: Gateway) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            # A peer that fails must not hide the others' figures; ours must not pass unseen.
+            if name == "safeconduct":
+                raise
+            self.skipped[name] = f"failed: {str(error)[:500]}"
+            print(f"  {name:<12} {self.skipped[name]}")
+        finally:
+            gateway.process.stop()
+
+
 def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
-    bench = Bench(options, work)
-    core, load = options.core, options.load_cores
-    only = set(options.only.split(",")) if options.only else None
-    skipped: dict[str, str] = {}
+    bench, load = Bench(options, work), options.load_cores
     (port,) = free_ports(1)
     started: list[Started] = []
     try:
@@ -493,50 +270,33 @@ def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         started.append(static)
         upstreams = {"json": static_port, "stream": port, "late": port, "hold": port}
         direct = Gateway("upstream", "direct", answering, port, key=KEY, path=lambda kind: f"/{kind}/v1")
-        sync_us, verify_us = fdatasync_us(work), es256_us()
-        print(f"one fdatasync {sync_us:.0f} us, one ES256 verification {verify_us:.1f} us\n")
-        makers = {
-            "nginx": lambda: running.nginx(work, upstreams, KEY, core),
-            "safeconduct": lambda: _ours(bench, upstreams),
-            "envoy": lambda: running.envoy(work, upstreams, KEY, core),
-            "litellm": lambda: running.litellm(work, upstreams, KEY, core),
-            "portkey": lambda: running.portkey(work, upstreams, KEY, core),
-        }
-        for name, make in makers.items():
-            if only is not None and name not in only:
-                skipped[name] = "not asked for"
-                continue
-            made = make()
-            if made is None:
-                skipped[name] = "not installed (bench/peers/set-up)"
-                print(f"  {name:<12} skipped: {skipped[name]}")
-                continue
-            gateway, instance = made if isinstance(made, tuple) else (made, None)
-            try:
-                print(f"  {gateway.name} {gateway.version}")
-                measure(bench, gateway, slow=name in ("litellm", "portkey"))
-                if name in ("nginx", "safeconduct"):
-                    # The same probes and the same background load without a gateway between: what is left is added.
-                    background = bench.results[name]["half load"]["background"]
-                    body = body_of(direct, "late")
-                    heads = [head_of(direct, "late", body)]
-                    case = f"half load as {name}"
-                    bench.half_load(direct, case, heads=heads, body=body, background=background)
-                if instance is not None:
-                    measure_ours(bench, instance, gateway)
-            except RuntimeError as error:
-                # A peer that fails must not hide the others' figures; ours must not pass unseen.
-                if name == "safeconduct":
-                    raise
-                skipped[name] = f"failed: {str(error)[:500]}"
-                print(f"  {name:<12} {skipped[name]}")
-            finally:
-                gateway.process.stop()
+        sync_us, verify_us, digest_us = fdatasync_us(work), es256_us(), hmac_us(BIG)
+        print(
+            f"one fdatasync {sync_us:.0f} us, one ES256 verification {verify_us:.1f} us, "
+            f"one HMAC-SHA-256 over {BIG // 1000} kB {digest_us:.1f} us; load {os.getloadavg()[0]:.2f}\n"
+        )
+        one = _Run(bench, upstreams, direct, set(options.only.split(",")) if options.only else None)
+        one.peers()
+        one.in_turns(options.turns)
+        one.certificates(options.turns)
     finally:
         for process in started:
             process.stop()
-    told = goals(bench.results, sync_us, verify_us)
+    told = goals(
+        bench.results, sync_us=sync_us, es256=verify_us, digest=digest_us, chunks=upstream_module.CHUNKS
+    )
     told.show()
+    given = [
+        share
+        for name in (FLOOR, "safeconduct")
+        if (share := bench.results.get(name, {}).get("json", {}).get("busy")) is not None
+    ]
+    quiet = not given or min(given) >= QUIET
+    if not quiet:
+        print(
+            f"\nThe machine was busy: at full load a gateway got {min(given):.0%} of its core only. Processor time grows too "
+            "when others empty the caches: repeat this on a quiet machine."
+        )
     return {
         "machine": {
             "processor": platform.processor() or platform.machine(),
@@ -545,15 +305,25 @@ def run(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "fdatasync_us": sync_us,
         "es256_us": verify_us,
+        "quiet": quiet,
+        "hmac_us": digest_us,
         "figures": bench.results,
-        "skipped": skipped,
+        "skipped": one.skipped,
         "goals": told.rows,
+        "beside": dict(told.beside),
     }
 
 
-def _ours(bench: Bench, upstreams: dict[str, int]) -> tuple[Gateway, MeasuredInstance]:
-    instance = MeasuredInstance(bench.work, upstreams, bench.options.core, bench.options.load_cores)
-    gateway = Gateway(
+def _instance(
+    bench: Bench, upstreams: dict[str, int], authority: Authority | None = None
+) -> MeasuredInstance:
+    return MeasuredInstance(
+        bench.work, upstreams, bench.options.core, bench.options.load_cores, authority=authority
+    )
+
+
+def _served(instance: MeasuredInstance) -> Gateway:
+    return Gateway(
         "safeconduct",
         __version__,
         instance.serve(),
@@ -561,23 +331,33 @@ def _ours(bench: Bench, upstreams: dict[str, int]) -> tuple[Gateway, MeasuredIns
         key=instance.key,
         model=lambda kind: instance.models[kind],
     )
-    return gateway, instance
+
+
+def _ours(bench: Bench, upstreams: dict[str, int]) -> tuple[Gateway, MeasuredInstance]:
+    instance = _instance(bench, upstreams)
+    return _served(instance), instance
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="two seconds a figure, nginx and ours only")
-    parser.add_argument("--only", help="names, comma-separated: nginx safeconduct envoy litellm portkey")
+    parser.add_argument(
+        "--quick", action="store_true", help="two seconds a figure, nginx, the floor and ours only"
+    )
+    parser.add_argument("--only", help="names, comma-separated: nginx bare safeconduct envoy litellm portkey")
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument(
+        "--turns", type=int, default=TURNS, help="how often the gateways are loaded in turns, 0: not"
+    )
     parser.add_argument("--core", default="0", help="core of the gateway under test")
     parser.add_argument("--load-cores", default="1", help="cores of upstreams and load generators")
     parser.add_argument("--keep", type=Path, help="work below this directory and keep it")
     options = parser.parse_args()
     if options.quick:
         options.seconds = min(options.seconds, 2.0)
-        options.only = options.only or "nginx,safeconduct"
+        options.turns = min(options.turns, 1)
+        options.only = options.only or "nginx,bare,safeconduct"
     missing = [name for name in ("nginx", "wrk") if running.program(name) is None]
     if missing:
         print(

@@ -64,6 +64,17 @@ class Started:
         """Seconds of CPU (user and system) that the tree has used."""
         return sum(_cpu(pid) for pid in tree(self.pid))
 
+    def parts(self) -> dict[str, float]:
+        """The same apart, in seconds: `main` is each process's first thread, `others` the rest; `kernel` is system time of all."""
+        main = others = kernel = 0.0
+        for pid in tree(self.pid):
+            with contextlib.suppress(OSError):
+                kernel += int(_stat(pid)[12]) / TICK
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    used = _scheduled(pid, thread)
+                    main, others = (main + used, others) if thread == str(pid) else (main, others + used)
+        return {"main": main, "others": others, "kernel": kernel}
+
     def memory(self) -> int:
         """Resident bytes of the tree."""
         return sum(_memory(pid) for pid in tree(self.pid))
@@ -105,10 +116,15 @@ def _cpu(pid: int) -> float:
         # Of children that were waited for: whole ticks.
         used = sum(int(field) for field in _stat(pid)[13:15]) / TICK
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError):
-                # Nanoseconds that the scheduler gave the thread: the same as user and system time, without the ticks.
-                used += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0]) / 1e9
+            used += _scheduled(pid, thread)
     return used
+
+
+def _scheduled(pid: int, thread: str) -> float:
+    # Nanoseconds that the scheduler gave the thread: the same as user and system time, without the ticks.
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0]) / 1e9
+    return 0.0
 
 
 def _memory(pid: int) -> int:

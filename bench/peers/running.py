@@ -1,4 +1,5 @@
-"""How each peer is started: bare nginx with a key check, Envoy, LiteLLM, Portkey. Configurations as their documents advise.
+"""How each peer is started: bare nginx with a key check, the bare stack, Envoy, LiteLLM, Portkey. Configurations as their
+documents advise.
 
 Everything comes from `bench/peers/env`, which `bench/peers/set-up` makes. A peer that is not there is None.
 """
@@ -7,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 from loads.processes import Started, free_ports
@@ -139,8 +143,36 @@ def nginx(
     process = _nginx(config, work, cores)
     process.until_open(port)
     return Gateway(
-        "nginx-tls" if tls else "nginx",
+        "nginx",
         told.rpartition("/")[2].strip(),
+        process,
+        port,
+        key=key,
+        path=lambda kind: f"/{kind}/v1/chat/completions",
+    )
+
+
+def bare(
+    work: Path, upstreams: dict[str, int], key: str, cores: str, *, tls: dict[str, Path] | None = None
+) -> Gateway:
+    """The floor: our own stack with nothing of the product in it (`bare.py`). tls: as for nginx."""
+    (port,) = free_ports(1)
+    asked: dict[str, object] = {"port": port, "key": key, "upstreams": upstreams}
+    if tls:
+        asked["tls"] = {name: str(path) for name, path in tls.items()}
+    process = Started(
+        [sys.executable, str(HERE / "bare.py"), json.dumps(asked)],
+        cores=cores,
+        log=work / f"bare{'-tls' if tls else ''}.log",
+        # uvloop reads TLS into 256 KiB at a time. A small process gets them from the kernel and gives them back for every
+        # request (58 us or 37, as it happens); one that once freed something larger, like ours, keeps them.
+        environment={"MALLOC_MMAP_THRESHOLD_": str(4 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)},
+    )
+    process.until_open(port)
+    versions = (f"{name} {metadata.version(name)}" for name in ("uvloop", "httptools"))
+    return Gateway(
+        "bare stack",
+        f"Python {platform.python_version()}, {', '.join(versions)}",
         process,
         port,
         key=key,

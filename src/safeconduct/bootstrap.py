@@ -204,9 +204,10 @@ def initialise_instance(
                 field="officers",
                 remedy="give the public keys of two officers who keep the private ones themselves",
             )
-    issuer = check_issuer(issuer or f"http://{settings.api_host}:{settings.api_port}")
+    scheme = "http" if settings.tls_certificate is None else "https"
+    issuer = check_issuer(issuer or f"{scheme}://{settings.api_host}:{settings.api_port}")
     audience = check_issuer(
-        audience or f"http://{settings.gateway_host}:{settings.gateway_port}", field="audience"
+        audience or f"{scheme}://{settings.gateway_host}:{settings.gateway_port}", field="audience"
     )
     for directory in (settings.data, settings.keys, settings.record_directory, settings.logs):
         _private_directory(directory)

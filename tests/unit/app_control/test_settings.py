@@ -203,6 +203,17 @@ def test_production_refuses_data_made_under_a_simulated_clock(tmp_path):
         open_instance(settings, clock=FixedClock())
 
 
+def test_an_instance_made_for_tls_listeners_calls_itself_https(tmp_path):
+    # Otherwise holders of its passports could not bind a token to a certificate: their issuer would be plain http.
+    files = {
+        "SAFECONDUCT_TLS_CERTIFICATE": str(tmp_path / "tls.crt"),
+        "SAFECONDUCT_TLS_KEY": str(tmp_path / "tls.key"),
+    }
+    settings = read_settings(files, home=tmp_path / "instance", api_port=1234, gateway_port=1235)
+    made = initialise_instance(settings, profile="development", packs=())
+    assert (made.issuer, made.audience) == ("https://127.0.0.1:1234", "https://127.0.0.1:1235")
+
+
 def edit_descriptor(settings, **changed):
     descriptor = msgspec.structs.replace(read_descriptor(settings), **changed)
     settings.instance_file.write_bytes(msgspec.json.encode(descriptor))
