@@ -224,7 +224,7 @@ class Plant:
 
     # -- processes
 
-    def serve(self, workers=2):
+    def serve(self, workers=2, **environment):
         """`safeconduct serve --workers`."""
         return Node(
             [
@@ -232,9 +232,10 @@ class Plant:
                 *("--gateway-port", self.gateway_port, "--api-port", self.api_port, "--json"),
             ],
             self.data,
+            environment,
         )
 
-    def serve_alone(self):
+    def serve_alone(self, **environment):
         """`safeconduct serve`, everything in one process."""
         return Node(
             [
@@ -242,6 +243,7 @@ class Plant:
                 *("--gateway-port", self.gateway_port, "--api-port", self.api_port),
             ],
             self.data,
+            environment,
         )
 
     def control(self):
@@ -326,7 +328,8 @@ def _deployment(variant, base_url):
 class Node:
     """A `safeconduct` command in the foreground, as its supervisor and processes. Use as a context manager."""
 
-    def __init__(self, words, data):
+    def __init__(self, words, data, environment=None):
+        self.environment = environment or {}
         self.words = [str(word) for word in words]
         self.data = Path(data)
         self.ready = {}
@@ -335,7 +338,7 @@ class Node:
         self._errors = (self.data.parent / f"{self.words[0]}.err").open("w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "safeconduct", *self.words],
-            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            env={**os.environ, "PYTHONPATH": str(SOURCE), **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -190,13 +190,14 @@ class GatewayNode(RequestDecider):
         """Whether requests can be served: the log writes, the instance is initialised, nothing is shutting down."""
         return self.decisions.failed is None and self.state.instance is not None and not self.draining
 
-    def metrics(self, connections: int = 0) -> str:
-        """What this node counted, and how it stands, as Prometheus text. connections: open at its listener."""
+    def metrics(self, connections: int = 0, handshakes: int = 0) -> str:
+        """What this node counted, and how it stands, as Prometheus text. connections, handshakes: at its listener."""
         log = self.decisions.log
         return self.measures.exposition(
             {
                 "safeconduct_open_requests": ("Permitted requests that have not ended.", len(self.open)),
                 "safeconduct_connections": ("Client connections open at the gateway.", connections),
+                "safeconduct_tls_handshakes": ("TLS handshakes under way at the gateway.", handshakes),
                 "safeconduct_ready": ("1 when requests can be served.", int(self.ready)),
                 "safeconduct_decision_log_entries": (
                     "Entries of the decision log, durable or not.",

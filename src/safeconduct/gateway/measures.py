@@ -11,6 +11,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
+from safeconduct.gateway.admission import HANDSHAKES, SOURCE, TOTAL
+
 OVERHEAD_SECONDS = (0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25)
 # Bounds that the conventions advise: gen_ai.client.operation.duration and gen_ai.client.token.usage.
 DURATION_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -64,6 +66,8 @@ class GatewayMeasures:
         self.denials: dict[str, int] = {}
         self.refusals: dict[str, int] = {}
         self.failed_authentications = 0
+        self.refused_connections = dict.fromkeys((TOTAL, SOURCE, HANDSHAKES), 0)
+        self.failed_handshakes = 0
         self._models: dict[tuple[str, str, str], ModelMeasures] = {}
 
     def denied(self, codes: Iterable[str]) -> None:
@@ -137,6 +141,19 @@ class GatewayMeasures:
             "Requests whose credential was not accepted.",
         )
         lines.append(f"safeconduct_failed_authentications_total {self.failed_authentications}")
+        begin(
+            "safeconduct_connections_refused_total",
+            "counter",
+            "Connections that found no place: of all, of their source, or for their TLS handshake.",
+        )
+        for cause, count in sorted(self.refused_connections.items()):
+            lines.append(f"safeconduct_connections_refused_total{_labelled((('cause', cause),))} {count}")
+        begin(
+            "safeconduct_tls_handshakes_failed_total",
+            "counter",
+            "TLS handshakes that did not come to their end: broken off, wrong, too slow, or ended for others.",
+        )
+        lines.append(f"safeconduct_tls_handshakes_failed_total {self.failed_handshakes}")
         begin(
             "safeconduct_overhead_seconds",
             "histogram",

@@ -39,7 +39,7 @@ from safeconduct.gateway.quota_ledger import QuotaLedger
 from safeconduct.kernel.clock import Clock, SteadyClock
 from safeconduct.kernel.errors import Conflict, LogUnavailable, UnsafeConfiguration
 from safeconduct.passport.dpop import ProofReplays
-from safeconduct.settings import Settings, is_loopback
+from safeconduct.settings import Settings, connections_per_source, is_loopback
 from safeconduct.storage.log_files import FileLogDirectory
 from safeconduct.storage.position_page import Position
 from safeconduct.storage.service_log import start_service_log
@@ -221,7 +221,9 @@ async def _serve(
     watching_node: asyncio.Task[None] | None = None
     if gateway:
         node = _gateway_node(opened, decisions, replays, quotas, loopback=is_loopback(settings.gateway_host))
-        server = ProxyServer(node, upstreams, limits=limits_for(settings.body_limit))
+        server = ProxyServer(
+            node, upstreams, limits=limits_for(settings.body_limit, connections_per_source(settings))
+        )
         await server.start(
             settings.gateway_host, settings.gateway_port, tls=tls.context if tls is not None else None
         )

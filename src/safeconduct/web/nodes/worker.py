@@ -37,6 +37,7 @@ from safeconduct.settings import (
     WORKER_LOG_KEY,
     Settings,
     check_listeners,
+    connections_per_source,
     is_loopback,
     read_descriptor,
     worker_name,
@@ -311,7 +312,9 @@ class _Worker:
             ledger=quotas,
         )
         upstreams = UpstreamPool(loop)
-        server = ProxyServer(node, upstreams, limits=limits_for(settings.body_limit))
+        server = ProxyServer(
+            node, upstreams, limits=limits_for(settings.body_limit, connections_per_source(settings))
+        )
         watching = [loop.create_task(self._watch(node))]
         if tls is not None:
             watching.append(loop.create_task(tls.watch()))
