@@ -47,6 +47,13 @@ def run(
         str | None,
         typer.Option(help="What clients call (default: the instance's gateway URL).", show_default=False),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port on 127.0.0.1 that tells metrics (GET /metrics) to whoever is on this machine (default: none).",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run an enrolled gateway in the foreground until Ctrl-C. It holds no database credential and no right to change the record.
@@ -55,10 +62,13 @@ def run(
     """
     if context.invoked_subcommand is not None:
         return
+    from safeconduct.kernel.errors import InvalidInput  # noqa: PLC0415
     from safeconduct.settings import check_issuer, read_settings  # noqa: PLC0415
     from safeconduct.web.nodes.node import run_gateway  # noqa: PLC0415
 
     settings = read_settings(home=data or _HOME, gateway_port=gateway_port, gateway_host=gateway_host)
+    if metrics_port is not None and not 1 <= metrics_port <= 65_535:
+        raise InvalidInput("a port, 1 to 65535", field="--metrics-port")
 
     def ready(url: str) -> None:
         if as_json:
@@ -72,6 +82,7 @@ def run(
             workers=workers,
             control=control,
             public_url=check_issuer(public_url, "--public-url") if public_url else "",
+            metrics_port=metrics_port,
             ready=ready,
         )
     )

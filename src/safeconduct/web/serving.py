@@ -48,6 +48,7 @@ from safeconduct.web.api.application import create_application
 from safeconduct.web.api.assembly import node_of
 from safeconduct.web.api.peer_protocol import PeerHttpProtocol
 from safeconduct.web.listeners import Addresses, base_url_of, check_free, tls_of
+from safeconduct.web.nodes.metrics import measure_files, node_metrics
 from safeconduct.web.nodes.shared import open_position, open_replays
 from safeconduct.web.proxy.server import ProxyServer
 from safeconduct.web.sandbox.server import SandboxServer
@@ -234,8 +235,10 @@ async def _serve(
         # What was committed between opening and subscribing.
         node.on_state(instance.record.state, ())
     feed.start()
+    metrics: Callable[[], str] = server.metrics if server is not None else str
     if workers:
         _tell_workers(settings, feed)
+        metrics = partial(node_metrics, measure_files(settings.data), instance.clock)
     api = _ApiServer(
         uvicorn.Config(
             create_application(
@@ -246,7 +249,7 @@ async def _serve(
                     quotas=quotas,
                     record_feed=feed,
                     workers=workers,
-                    metrics=server.metrics if server is not None else str,
+                    metrics=metrics,
                 )
             ),
             host=settings.api_host,

@@ -6,7 +6,7 @@ Owns `gateway.json` and the layout below. Refuses to enrol over another enrolmen
     DATA/record/               its verified copy of the record
     DATA/subject-keys.db vault.db   decisions' data keys, and the secrets it was given; sealed under its own root key
     DATA/decisions/<worker>/log     one decision log per process
-    DATA/shared/               position, used proofs
+    DATA/shared/               position, used proofs, metrics
     KEYS/                      root.key node.pem decision-log.pem
 """
 

@@ -21,6 +21,7 @@ from safeconduct.storage.key_directory import KeyDirectory
 from safeconduct.storage.service_log import start_service_log
 from safeconduct.web.listeners import Addresses, base_url_of, check_free, tls_of
 from safeconduct.web.nodes.home import open_home
+from safeconduct.web.nodes.metrics import LISTENER_HOST, measure_files
 from safeconduct.web.nodes.process import ProcessConfig, settings_as_text
 from safeconduct.web.nodes.supervisor import ProcessSpec, Supervisor, bind
 
@@ -106,6 +107,7 @@ def serve_with_workers(
             probe.bind((settings.api_host, 0))
             settings = msgspec.structs.replace(settings, api_port=int(probe.getsockname()[1]))
     check_free(settings.api_host, settings.api_port, "--api-port")
+    measure_files(settings.data).clear()
     control = ProcessSpec(
         name="control",
         config=ProcessConfig(
@@ -132,21 +134,29 @@ def run_gateway(
     workers: int = 1,
     control: str | None = None,
     public_url: str = "",
+    metrics_port: int | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> int:
     """An enrolled gateway: a follower and `workers` processes, until SIGINT or SIGTERM; the exit status.
 
     control: another address of its control plane. public_url: what clients call, when it is not the instance's audience.
+    metrics_port: on loopback, where the sum of its processes' metrics is told; None for nowhere.
     ready: called with the gateway's address. Raises NotFound (not enrolled), InvalidInput, Conflict, ProcessFailed.
     """
     open_home(settings, control=control)
     tls_of(settings)
+    if metrics_port is not None:
+        check_free(LISTENER_HOST, metrics_port, "--metrics-port")
     listeners = _listeners(settings, workers)
     settings = msgspec.structs.replace(settings, gateway_port=int(listeners[0].getsockname()[1]))
+    measure_files(settings.data).clear()
     follower = ProcessSpec(
         name="follower",
         config=ProcessConfig(
-            kind="follower", settings=settings_as_text(settings), control=control or ""
+            kind="follower",
+            settings=settings_as_text(settings),
+            control=control or "",
+            metrics_port=metrics_port,
         ).encode(),
     )
 

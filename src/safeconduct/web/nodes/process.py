@@ -28,7 +28,7 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a process is told. kind: `control`, `follower`, `worker`. followed: the worker's record is a copy (a gateway's).
 
     settings: as text, so that a child has the very same. number: of a worker, or how many there are (control).
-    listener, public_url: of a worker.
+    listener, public_url: of a worker. metrics_port: of a follower, that tells the node's metrics there.
     """
 
     kind: str
@@ -39,6 +39,7 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
     listener: int = -1
     public_url: str = ""
     sandbox_port: int | None = None
+    metrics_port: int | None = None
 
     def encode(self) -> bytes:
         """JSON."""
@@ -103,7 +104,9 @@ def main(arguments: list[str]) -> int:
         if config.kind == "follower":
             from safeconduct.web.nodes.follower import run_follower  # noqa: PLC0415
 
-            run_follower(settings, control=config.control or None, ready=ready)
+            run_follower(
+                settings, control=config.control or None, ready=ready, metrics_port=config.metrics_port
+            )
             return 0
         from safeconduct.web.nodes.worker import run_worker  # noqa: PLC0415
 

@@ -51,6 +51,7 @@ from safeconduct.storage.vault import SqliteVault
 from safeconduct.upstreams.pool import UpstreamPool
 from safeconduct.web.listeners import tls_of
 from safeconduct.web.nodes.home import LOG_KEY, GatewayHome, open_home
+from safeconduct.web.nodes.metrics import Publisher, measure_files
 from safeconduct.web.nodes.process import run_until_stopped
 from safeconduct.web.nodes.shared import ControlClock, open_position, open_replays
 from safeconduct.web.proxy.server import ProxyServer
@@ -315,7 +316,8 @@ class _Worker:
         server = ProxyServer(
             node, upstreams, limits=limits_for(settings.body_limit, connections_per_source(settings))
         )
-        watching = [loop.create_task(self._watch(node))]
+        publisher = Publisher(server, measure_files(place.data), place.name, clock)
+        watching = [loop.create_task(self._watch(node)), loop.create_task(publisher.run())]
         if tls is not None:
             watching.append(loop.create_task(tls.watch()))
         try:
@@ -329,6 +331,7 @@ class _Worker:
             await server.close(DRAIN_SECONDS)
             for task in watching:
                 task.cancel()
+            publisher.end()
             upstreams.close()
             quotas.close()
             stored.close()

@@ -129,6 +129,10 @@ class ProxyServer:
         """TLS handshakes under way now."""
         return self._acceptor.handshakes if self._acceptor is not None else 0
 
+    def gauges(self) -> dict[str, float]:
+        """How the node stands."""
+        return self.node.gauges(self.connections, self.handshakes)
+
     def metrics(self) -> str:
         """What the node counted, and how it stands, as Prometheus text."""
         return self.node.metrics(self.connections, self.handshakes)
