@@ -146,15 +146,17 @@ class Holder:
 class Plant:
     """An instance with two people, three models and a provider, ready to be served in any shape.
 
-    `ann` is a US person, `fre` is not; both may use every model until somebody orders otherwise.
+    `ann` is a US person, `fre` is not; both may use every model until somebody orders otherwise. tls: (certificate, key) files of
+    the control plane's listeners.
     """
 
-    def __init__(self, directory, provider, *, people=("ann", "fre")):
+    def __init__(self, directory, provider, *, people=("ann", "fre"), tls=None):
+        self.tls = tls
         self.directory = directory
         self.gateway_port = free_port()
         self.api_port = free_port()
         self.audience = f"http://127.0.0.1:{self.gateway_port}"
-        self.issuer = f"http://127.0.0.1:{self.api_port}"
+        self.issuer = f"{'https' if tls else 'http'}://127.0.0.1:{self.api_port}"
         embedded = make_instance(
             directory,
             clock=SystemClock(),
@@ -248,9 +250,14 @@ class Plant:
 
     def control(self):
         """`safeconduct control`."""
-        return Node(["control", "--data", self.home, "--api-port", self.api_port, "--json"], self.data)
+        files = {} if self.tls is None else dict(zip(("CERTIFICATE", "KEY"), map(str, self.tls), strict=True))
+        return Node(
+            ["control", "--data", self.home, "--api-port", self.api_port, "--json"],
+            self.data,
+            {f"SAFECONDUCT_TLS_{name}": path for name, path in files.items()},
+        )
 
-    def enrol(self, name, *, control=None):
+    def enrol(self, name, *, control=None, control_ca=None):
         """A gateway's home, its key on the trust list. The control plane must run."""
         place = self.directory / name
         settings = read_settings({}, home=place)
@@ -260,6 +267,7 @@ class Plant:
             control=control or self.issuer,
             issuer=self.issuer,
             record_key=self.record_key,
+            control_ca=control_ca,
         )
         now = int(time.time())
         change = enrolment_of(home, now=now, seconds=DAY, development=True)

@@ -25,6 +25,15 @@ Home = Annotated[
         show_default=False,
     ),
 ]
+ControlCa = Annotated[
+    Path | None,
+    typer.Option(
+        "--control-ca",
+        help="PEM file of the authorities that alone may sign the control plane's certificate "
+        "(default: those kept at enrolment, else those of the system).",
+        show_default=False,
+    ),
+]
 _HOME = Path("gateway")
 
 
@@ -36,6 +45,7 @@ def run(
         str | None,
         typer.Option(help="Address of the control plane, when it is not as enrolled.", show_default=False),
     ] = None,
+    control_ca: ControlCa = None,
     workers: Annotated[int, typer.Option(help="Processes that serve the port together.")] = 1,
     gateway_port: Annotated[
         int | None, typer.Option(help="Port of the gateway (default 8780).", show_default=False)
@@ -81,6 +91,7 @@ def run(
             settings,
             workers=workers,
             control=control,
+            control_ca=control_ca,
             public_url=check_issuer(public_url, "--public-url") if public_url else "",
             metrics_port=metrics_port,
             ready=ready,
@@ -88,20 +99,33 @@ def run(
     )
 
 
-def _published(control: str) -> dict[str, Any]:
+def _published(control: str, control_ca: Path | None) -> dict[str, Any]:
     """What the control plane says of itself: over TLS, or on this machine."""
     import httpx2  # noqa: PLC0415
     import msgspec  # noqa: PLC0415
 
     from safeconduct.cli.client import TIMEOUT, Unreachable  # noqa: PLC0415
+    from safeconduct.upstreams.control_plane import (  # noqa: PLC0415
+        UNTRUSTED_REMEDY,
+        control_tls,
+        untrusted,
+    )
 
     try:
         answer = httpx2.get(
-            f"{control}/.well-known/safeconduct", timeout=TIMEOUT, follow_redirects=False, trust_env=False
+            f"{control}/.well-known/safeconduct",
+            timeout=TIMEOUT,
+            follow_redirects=False,
+            trust_env=False,
+            verify=control_tls(control_ca) if control_ca is not None else True,
         )
         found: dict[str, Any] = msgspec.json.decode(answer.content)
         return {"issuer": found["issuer"], "key": found["logs"]["record"]["key"], "profile": found["profile"]}
     except (httpx2.HTTPError, msgspec.MsgspecError, KeyError, TypeError) as error:
+        if untrusted(error):
+            raise Unreachable(
+                f"the certificate at {control} is not trusted", remedy=UNTRUSTED_REMEDY
+            ) from None
         raise Unreachable(
             f"no control plane answers at {control} ({type(error).__name__})",
             remedy="start it with `safeconduct control`, or correct --control",
@@ -112,6 +136,7 @@ def _published(control: str) -> dict[str, Any]:
 def enrol(
     name: Annotated[str, typer.Argument(help="Name of the gateway, e.g. edge-1.")],
     control: Annotated[str, typer.Option(help="Address of the control plane's API.")],
+    control_ca: ControlCa = None,
     data: Home = None,
     record_key: Annotated[
         str | None,
@@ -136,7 +161,9 @@ def enrol(
     if not 1 <= days <= 3650:
         raise InvalidInput("1 to 3650 days", field="--days")
     control = check_issuer(control.rstrip("/"), "--control")
-    published = _published(control)
+    if control_ca is not None and not control.startswith("https:"):
+        raise InvalidInput("is for a control plane that is reached over https", field="--control-ca")
+    published = _published(control, control_ca)
     if record_key is not None and record_key.strip() != published["key"]:
         raise InvalidInput(
             "the control plane publishes another key of the record",
@@ -145,7 +172,12 @@ def enrol(
         )
     settings = read_settings(home=data or _HOME)
     home = make_home(
-        settings, name=name, control=control, issuer=published["issuer"], record_key=published["key"]
+        settings,
+        name=name,
+        control=control,
+        issuer=published["issuer"],
+        record_key=published["key"],
+        control_ca=control_ca,
     )
     change = enrolment_of(
         home,

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from safeconduct.app.follow_record import Enrolment, RecordFollower
 from safeconduct.audit.heartbeat import Greeting
@@ -66,7 +67,7 @@ def make_follower(home: GatewayHome) -> tuple[RecordFollower, Callable[[], None]
             signer=enrolment.signer,
             audience=home.descriptor.issuer,
             clock=clock,
-            tls=None,
+            tls=home.control_tls(),
         ),
         enrolment=enrolment,
         clock=clock,
@@ -90,6 +91,7 @@ def run_follower(
     settings: Settings,
     *,
     control: str | None,
+    control_ca: Path | None = None,
     ready: Callable[[str], None],
     metrics_port: int | None = None,
 ) -> None:
@@ -97,7 +99,7 @@ def run_follower(
 
     metrics_port: on loopback, where this node's metrics are told: a gateway has no API that could.
     """
-    home = open_home(settings, control=control)
+    home = open_home(settings, control=control, control_ca=control_ca)
     undo = start_service_log(settings.logs / "follower", level=settings.log_level)
     # Each call in its own line would drown what matters, several a minute for ever.
     logging.getLogger("httpx2").setLevel(logging.WARNING)

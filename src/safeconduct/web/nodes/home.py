@@ -3,6 +3,7 @@
 Owns `gateway.json` and the layout below. Refuses to enrol over another enrolment, and plain http beyond this machine.
 
     DATA/gateway.json          name, control plane, the record's pinned key
+    DATA/control-ca.pem        authorities that alone may sign the control plane's certificate, where one was named
     DATA/record/               its verified copy of the record
     DATA/subject-keys.db vault.db   decisions' data keys, and the secrets it was given; sealed under its own root key
     DATA/decisions/<worker>/log     one decision log per process
@@ -12,6 +13,7 @@ Owns `gateway.json` and the layout below. Refuses to enrol over another enrolmen
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ from safeconduct.settings import INSTANCE_FILE, Settings, check_issuer, check_pl
 from safeconduct.storage.key_directory import ROOT_KEY, KeyDirectory
 from safeconduct.storage.subject_keys import SubjectKeys
 from safeconduct.storage.vault import SqliteVault
+from safeconduct.upstreams.control_plane import control_tls
 
 GATEWAY_FILE = "gateway.json"
+CONTROL_CA = "control-ca.pem"
 NODE_KEY = "node"
 LOG_KEY = "decision-log"
 
@@ -53,7 +57,10 @@ class GatewayDescriptor(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 class GatewayHome:
     """The home of an enrolled gateway."""
 
-    def __init__(self, settings: Settings, descriptor: GatewayDescriptor) -> None:
+    def __init__(
+        self, settings: Settings, descriptor: GatewayDescriptor, *, control_ca: Path | None = None
+    ) -> None:
+        self._control_ca = control_ca
         self.settings = settings
         self.descriptor = descriptor
         self.keys = KeyDirectory(settings.keys)
@@ -68,6 +75,14 @@ class GatewayHome:
     def greeting(self) -> Path:
         """The newest greeting of the control plane, as signed."""
         return self.settings.data / "greeting.jws"
+
+    def control_tls(self) -> ssl.SSLContext | None:
+        """What to trust as the control plane's certificate, read anew each time: as it was told, as it was enrolled, or None
+        for the authorities that everybody trusts. Raises UnsafeConfiguration.
+        """
+        kept = self.settings.data / CONTROL_CA
+        authorities = self._control_ca or (kept if kept.exists() else None)
+        return control_tls(authorities) if authorities is not None else None
 
     def signer(self) -> Signer:
         """Its key in the trust list."""
@@ -87,8 +102,19 @@ def _control_url(url: str) -> str:
     return check_issuer(url.rstrip("/"), field="--control")
 
 
-def make_home(settings: Settings, *, name: str, control: str, issuer: str, record_key: str) -> GatewayHome:
-    """Make directories, keys and `gateway.json`. Raises Conflict when there is one already, InvalidInput."""
+def make_home(
+    settings: Settings,
+    *,
+    name: str,
+    control: str,
+    issuer: str,
+    record_key: str,
+    control_ca: Path | None = None,
+) -> GatewayHome:
+    """Make directories, keys and `gateway.json`. control_ca: authorities (PEM) to trust as the control plane's, kept here.
+
+    Raises Conflict when there is one already, InvalidInput, UnsafeConfiguration.
+    """
     check_places(settings)
     name = check_name(name, "name")
     verifier = LogVerifier.parse(record_key)
@@ -109,12 +135,18 @@ def make_home(settings: Settings, *, name: str, control: str, issuer: str, recor
     descriptor = GatewayDescriptor(
         name=name, control=_control_url(control), issuer=check_issuer(issuer), record_key=verifier.text()
     )
+    if control_ca is not None:
+        write_whole(settings.data / CONTROL_CA, control_ca.read_bytes())
     write_whole(settings.data / GATEWAY_FILE, canonical_json(descriptor))
     return GatewayHome(settings, descriptor)
 
 
-def open_home(settings: Settings, *, control: str | None = None) -> GatewayHome:
-    """Open an enrolled gateway's home. control: another address of the same control plane. Raises NotFound, InvalidInput."""
+def open_home(
+    settings: Settings, *, control: str | None = None, control_ca: Path | None = None
+) -> GatewayHome:
+    """Open an enrolled gateway's home. control: another address of the same control plane; control_ca: other authorities to
+    trust as its. Raises NotFound, InvalidInput, UnsafeConfiguration.
+    """
     check_places(settings)
     path = settings.data / GATEWAY_FILE
     try:
@@ -133,7 +165,9 @@ def open_home(settings: Settings, *, control: str | None = None) -> GatewayHome:
         raise UnsafeConfiguration("made by a newer release", field=str(path), remedy="upgrade this gateway")
     if control is not None:
         descriptor = msgspec.structs.replace(descriptor, control=_control_url(control))
-    return GatewayHome(settings, descriptor)
+    home = GatewayHome(settings, descriptor, control_ca=control_ca)
+    home.control_tls()  # an unusable file stops the start
+    return home
 
 
 def enrolment_of(home: GatewayHome, *, now: int, seconds: int, development: bool) -> dict[str, Any]:

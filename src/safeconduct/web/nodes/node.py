@@ -10,6 +10,7 @@ import errno
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -133,17 +134,19 @@ def run_gateway(
     *,
     workers: int = 1,
     control: str | None = None,
+    control_ca: Path | None = None,
     public_url: str = "",
     metrics_port: int | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> int:
     """An enrolled gateway: a follower and `workers` processes, until SIGINT or SIGTERM; the exit status.
 
-    control: another address of its control plane. public_url: what clients call, when it is not the instance's audience.
+    control: another address of its control plane; control_ca: other authorities to trust as its. public_url: what clients call, when it is not the instance's audience.
     metrics_port: on loopback, where the sum of its processes' metrics is told; None for nowhere.
     ready: called with the gateway's address. Raises NotFound (not enrolled), InvalidInput, Conflict, ProcessFailed.
     """
-    open_home(settings, control=control)
+    control_ca = control_ca.absolute() if control_ca is not None else None
+    open_home(settings, control=control, control_ca=control_ca)
     tls_of(settings)
     if metrics_port is not None:
         check_free(LISTENER_HOST, metrics_port, "--metrics-port")
@@ -156,6 +159,7 @@ def run_gateway(
             kind="follower",
             settings=settings_as_text(settings),
             control=control or "",
+            control_ca=str(control_ca or ""),
             metrics_port=metrics_port,
         ).encode(),
     )

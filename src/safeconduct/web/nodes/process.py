@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import msgspec
 import uvloop
@@ -35,6 +36,7 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, str | int | bool]
     followed: bool = False
     control: str = ""
+    control_ca: str = ""
     number: int = 0
     listener: int = -1
     public_url: str = ""
@@ -105,7 +107,11 @@ def main(arguments: list[str]) -> int:
             from safeconduct.web.nodes.follower import run_follower  # noqa: PLC0415
 
             run_follower(
-                settings, control=config.control or None, ready=ready, metrics_port=config.metrics_port
+                settings,
+                control=config.control or None,
+                control_ca=Path(config.control_ca) if config.control_ca else None,
+                ready=ready,
+                metrics_port=config.metrics_port,
             )
             return 0
         from safeconduct.web.nodes.worker import run_worker  # noqa: PLC0415
