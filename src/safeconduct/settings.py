@@ -27,8 +27,6 @@ PREFIX = "SAFECONDUCT_"
 PROFILES = ("development", "production")
 INSTANCE_FILE = "instance.json"
 INSTANCE_KEYS = ("issuer", "status", "token", "record-log", "decision-log")
-WORKER_LOG_KEY = "worker-log"
-"""The key of the workers' decision logs: theirs alone, so that no rotation finds one of them asleep."""
 _SECRETS = frozenset({"pkcs11_pin", "quota_redis"})
 SIMULATED_SUFFIX = "/simulated"
 FORMAT = 2

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from safeconduct.app.instance_keys import InstanceKeyRing
 from safeconduct.app.node_settings import NodeSettings
 from safeconduct.app.ports import Instance
 from safeconduct.app.record_feed import Beat, RecordFeed
+from safeconduct.app.rotate_key import KeyRotation
 from safeconduct.app.shared_record import SharedRecordKeeper
 from safeconduct.app.verify_credential import CredentialVerifier
 from safeconduct.audit.key_history import KEY_HISTORY
@@ -37,7 +39,7 @@ from safeconduct.decision.cache import DecisionCache
 from safeconduct.gateway.http_messages import limits_for
 from safeconduct.gateway.quota_ledger import QuotaLedger
 from safeconduct.kernel.clock import Clock, SteadyClock
-from safeconduct.kernel.errors import Conflict, LogUnavailable, UnsafeConfiguration
+from safeconduct.kernel.errors import Conflict, LogUnavailable, SafeconductError, UnsafeConfiguration
 from safeconduct.passport.dpop import ProofReplays
 from safeconduct.settings import Settings, connections_per_source, is_loopback
 from safeconduct.storage.log_files import FileLogDirectory
@@ -56,6 +58,7 @@ from safeconduct.web.tls import ListenerTls
 
 DRAIN_SECONDS = 5.0
 WATCH_SECONDS = 0.05
+FINISH_SECONDS = 2.0
 
 _log = logging.getLogger("safeconduct.serving")
 
@@ -174,6 +177,22 @@ async def count_failures(decisions: DecisionLog, clock: Clock, *, every: float =
             return
 
 
+def _finish_rotation(rotation: KeyRotation, stopping: threading.Event) -> None:
+    """Go on with a change of the workers' log key that a process before this one had begun, until all have taken it up."""
+    said = ""
+    while not stopping.is_set():
+        try:
+            if rotation.finish() is not None:
+                _log.warning("the rotation of the workers' log key is finished")
+        except (SafeconductError, OSError) as error:
+            if str(error) != said:
+                said = str(error)
+                _log.error("the rotation of the workers' log key is not finished: %s", error)
+        else:
+            return
+        stopping.wait(FINISH_SECONDS)
+
+
 async def _watch(node: FollowingNode) -> None:
     while True:
         node.watch()
@@ -239,19 +258,18 @@ async def _serve(
     if workers:
         _tell_workers(settings, feed)
         metrics = partial(node_metrics, measure_files(settings.data), instance.clock)
+    api_node = node_of(
+        opened,
+        decisions,
+        replays=replays,
+        quotas=quotas,
+        record_feed=feed,
+        workers=workers,
+        metrics=metrics,
+    )
     api = _ApiServer(
         uvicorn.Config(
-            create_application(
-                node_of(
-                    opened,
-                    decisions,
-                    replays=replays,
-                    quotas=quotas,
-                    record_feed=feed,
-                    workers=workers,
-                    metrics=metrics,
-                )
-            ),
+            create_application(api_node),
             host=settings.api_host,
             port=settings.api_port,
             log_config=None,
@@ -266,6 +284,7 @@ async def _serve(
     )
     serving = loop.create_task(api.serve())
     watching = loop.create_task(tls.watch()) if tls is not None else None
+    ended = threading.Event()
     counting = loop.create_task(count_failures(decisions, instance.clock)) if server is None else None
     try:
         while not api.started:
@@ -289,10 +308,15 @@ async def _serve(
         _log.info("ready: gateway %s, API %s", addresses.gateway, addresses.api)
         if ready is not None:
             ready(addresses)
+        if api_node.rotation is not None:
+            threading.Thread(
+                target=_finish_rotation, args=(api_node.rotation, ended), name="finish-rotation", daemon=True
+            ).start()
         stopping = loop.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
     finally:
+        ended.set()
         for task in (watching, watching_node):
             if task is not None:
                 task.cancel()

@@ -53,7 +53,7 @@ def make_follower(home: GatewayHome) -> tuple[RecordFollower, Callable[[], None]
     for note in mirror.notes:
         _logger.warning("%s", note)
     subject_keys, vault = home.open_vault()
-    enrolment = Enrolment(party=home.descriptor.party, signer=home.signer())
+    enrolment = Enrolment(party=home.descriptor.party, signer=home.signer, taken_in=home.take_up)
 
     def greeted(text: str, _greeting: Greeting) -> None:
         if not home.greeting.exists() or home.greeting.read_text("ascii") != text:
@@ -64,7 +64,7 @@ def make_follower(home: GatewayHome) -> tuple[RecordFollower, Callable[[], None]
         lambda: HttpControlPlane(
             home.descriptor.control,
             party=enrolment.party,
-            signer=enrolment.signer,
+            signer=enrolment.signer(),
             audience=home.descriptor.issuer,
             clock=clock,
             tls=home.control_tls(),

@@ -13,6 +13,7 @@ Owns `gateway.json` and the layout below. Refuses to enrol over another enrolmen
 
 from __future__ import annotations
 
+import logging
 import ssl
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,21 @@ import msgspec
 
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.kernel.canonical import canonical_json, strict_json
+from safeconduct.kernel.clock import Clock
 from safeconduct.kernel.errors import Conflict, InvalidInput, NotFound, UnsafeConfiguration
 from safeconduct.kernel.ids import check_name
 from safeconduct.kernel.signing import EDDSA, ES256, Signer
 from safeconduct.settings import INSTANCE_FILE, Settings, check_issuer, check_places
 from safeconduct.storage.key_directory import ROOT_KEY, KeyDirectory
+from safeconduct.storage.log_group import LogGroup
 from safeconduct.storage.subject_keys import SubjectKeys
 from safeconduct.storage.vault import SqliteVault
 from safeconduct.upstreams.control_plane import control_tls
 
 GATEWAY_FILE = "gateway.json"
 CONTROL_CA = "control-ca.pem"
+
+_logger = logging.getLogger(__name__)
 NODE_KEY = "node"
 LOG_KEY = "decision-log"
 
@@ -88,9 +93,37 @@ class GatewayHome:
         """Its key in the trust list."""
         return self.keys.signer(NODE_KEY)
 
+    def own_kids(self) -> list[str]:
+        """Of its key in the trust list, and of the one that waits to take its place."""
+        waiting = self.keys.pending(NODE_KEY)
+        return [self.signer().kid, *([waiting.kid] if waiting is not None else [])]
+
+    def take_up(self, kid: str) -> None:
+        """The trust list knows the key `kid` now: when it is the one that waits, it takes the present one's place."""
+        waiting = self.keys.pending(NODE_KEY)
+        if waiting is not None and waiting.kid == kid:
+            self.keys.activate(NODE_KEY)
+            _logger.info("the gateway's new key is in force: %s", kid)
+
+    def logs(self, clock: Clock) -> LogGroup:
+        """Its processes' decision logs."""
+        base = f"{self.verifier.name}/gateways/{self.descriptor.name}"
+        return LogGroup(
+            self.settings.data / "decisions",
+            self.keys,
+            LOG_KEY,
+            origin_of=lambda process: f"{base}.{process.removeprefix('worker-')}",
+            clock=clock,
+        )
+
     def open_vault(self) -> tuple[SubjectKeys, SqliteVault]:
         """Its own data keys and vault; several processes may have them open."""
-        subject_keys = SubjectKeys.open(self.settings.data, self.keys.wrapper())
+        waiting = self.keys.pending_wrapper()
+        subject_keys = SubjectKeys.open(
+            self.settings.data,
+            waiting or self.keys.wrapper(),
+            older=self.keys.wrapper() if waiting is not None else None,
+        )
         try:
             return subject_keys, SqliteVault.open(self.settings.vault, subject_keys)
         except BaseException:

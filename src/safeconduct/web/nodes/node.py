@@ -14,10 +14,11 @@ from pathlib import Path
 
 import msgspec
 
+from safeconduct.app.instance_keys import WORKER_LOG_KEY
 from safeconduct.bootstrap import record_running
 from safeconduct.kernel.errors import Conflict, InvalidInput
 from safeconduct.kernel.signing import EDDSA
-from safeconduct.settings import WORKER_LOG_KEY, Settings, read_descriptor, worker_name
+from safeconduct.settings import Settings, read_descriptor, worker_name
 from safeconduct.storage.key_directory import KeyDirectory
 from safeconduct.storage.service_log import start_service_log
 from safeconduct.web.listeners import Addresses, base_url_of, check_free, tls_of
