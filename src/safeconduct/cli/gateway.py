@@ -206,6 +206,100 @@ def enrol(
     )
 
 
+@commands.command()
+def rotate(
+    name: Annotated[str, typer.Argument(help="node, decision-log or root.")],
+    data: Home = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="For node: write the change of the trust list here, for two officers to sign.",
+            show_default=False,
+        ),
+    ] = None,
+    overlap: Annotated[
+        str, typer.Option(help="For node: how long the present key may still sign, e.g. 1h.")
+    ] = "1h",
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish", help="For node: the change is handed in and the gateway did not run; use the new key."
+        ),
+    ] = False,
+    compromised: Annotated[
+        bool, typer.Option("--compromised", help="The present key counts no more from now on.")
+    ] = False,
+    control_ca: ControlCa = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a key that this gateway holds itself; what was signed with the old one stays verifiable.
+
+    Example: safeconduct gateway rotate decision-log --data gateway
+    """
+    import asyncio  # noqa: PLC0415
+
+    from safeconduct.cli.reading import duration, write_new  # noqa: PLC0415
+    from safeconduct.kernel.canonical import canonical_json  # noqa: PLC0415
+    from safeconduct.kernel.clock import SystemClock  # noqa: PLC0415
+    from safeconduct.kernel.errors import InvalidInput, NotFound  # noqa: PLC0415
+    from safeconduct.kernel.suggest import did_you_mean  # noqa: PLC0415
+    from safeconduct.settings import read_settings  # noqa: PLC0415
+    from safeconduct.storage.key_directory import ROOT  # noqa: PLC0415
+    from safeconduct.web.nodes import own_keys  # noqa: PLC0415
+    from safeconduct.web.nodes.home import LOG_KEY, NODE_KEY, open_home  # noqa: PLC0415
+
+    if name not in own_keys.OWN_KEYS:
+        raise NotFound(
+            f"a gateway has no key {name[:60]!r}{did_you_mean(name, own_keys.OWN_KEYS)}",
+            field="NAME",
+            remedy=f"one of: {', '.join(own_keys.OWN_KEYS)}",
+        )
+    if name != NODE_KEY:
+        for given, option in ((out, "--out"), (finish, "--finish")):
+            if given:
+                raise InvalidInput("is for the key node", field=option)
+    elif (out is None) != finish:
+        raise InvalidInput("give one of --out and --finish", field="--out")
+    home = open_home(read_settings(home=data or _HOME), control_ca=control_ca)
+    clock = SystemClock()
+    if name == LOG_KEY:
+        before, after = own_keys.rotate_log_key(home, clock, compromised=compromised)
+        told: dict[str, Any] = {"key": name, "kid": after.kid, "previous": before.kid}
+        lines = [
+            f"{name}: {after.kid} signs from now on",
+            f"{before.kid} verifies for the trees as they were",
+        ]
+    elif name == ROOT:
+        changed = own_keys.rotate_root_key(home)
+        told = {"key": name, "data_keys": changed}
+        lines = [f"root: {changed} data keys are wrapped by the new root key; keep a copy of it elsewhere"]
+    elif out is not None:
+        change = own_keys.node_key_change(
+            home,
+            now=int(clock.now()),
+            overlap=duration(overlap, "--overlap"),
+            compromised=compromised,
+        )
+        write_new(out, canonical_json(change) + b"\n")
+        following = [
+            f"safeconduct trust sign {out} --out change.jws (where the officers are)",
+            "safeconduct trust change change.jws",
+        ]
+        told = {"key": name, "file": str(out), "next": following}
+        lines = [
+            *(f"Next: {one}" for one in following),
+            "A gateway that runs takes the new key up by itself then; else: safeconduct gateway rotate node --finish",
+        ]
+    else:
+        kid = asyncio.run(own_keys.finish_node_key(home, clock))
+        told = {"key": name, "kid": kid}
+        lines = [f"{name}: {kid} signs from now on"]
+    if as_json:
+        print_json(told)
+    else:
+        print_lines(*lines)
+
+
 def serve_control_plane(
     data: Data = None,
     api_port: Annotated[

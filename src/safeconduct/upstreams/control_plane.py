@@ -11,7 +11,7 @@ import os
 import secrets
 import ssl
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Self
 
@@ -120,7 +120,7 @@ class HttpControlPlane:
         """Open a connection and leave it in the pool. Raises ControlUnreachable."""
         await self._get("/healthz", {})
 
-    async def follow(self, after: int, nonce: str) -> AsyncIterator[bytes]:
+    async def follow(self, after: int, nonce: str) -> AsyncGenerator[bytes]:
         """Lines of one following until either side ends it. Raises ControlUnreachable."""
         query = {"after": str(after), "nonce": nonce}
         try:
