@@ -95,6 +95,10 @@ class SignedLogs(Protocol):
         """Whether there ever was such a log."""
         ...
 
+    def awake(self) -> list[str]:
+        """Processes that have theirs open."""
+        ...
+
     def order(self) -> Order | None:
         """What a process that ended had begun."""
         ...
@@ -255,7 +259,8 @@ class KeyRotation:
         return event
 
     def _rotate_root(self, caller: Caller, ask: RotateKey) -> InstanceKeyRotated:
-        if self._workers:
+        # Asked of the logs too: workers may outlive the process that knew how many there are.
+        if self._workers or self._worker_logs.awake():
             # A data key that a worker makes meanwhile would be wrapped by the root key that goes.
             raise Conflict(
                 "the root key is not rotated while workers run",

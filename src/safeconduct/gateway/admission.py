@@ -72,44 +72,67 @@ class HandshakePlaces(Generic[_Handshake]):
     """Handshakes that are under way. most: at once. patience: seconds after which one gives way to whoever comes.
 
     When all places are taken, the oldest of the source that holds most gives way to a source that holds less, so that nobody keeps
-    others out by beginning many; between equals the oldest of all gives way once it has had `patience`.
+    others out by beginning many; between equals the oldest of all gives way once it has had `patience`. Every step takes the same
+    few microseconds, however many there are: whoever floods the places must not make refusing them dear.
     """
 
-    __slots__ = ("_by_source", "_most", "_patience", "taken")
+    __slots__ = ("_began", "_by_source", "_heaviest", "_most", "_patience", "_ranks")
 
     def __init__(self, most: int, patience: float) -> None:
-        self.taken = 0
         self._most = most
         self._patience = patience
-        self._by_source: dict[str, dict[_Handshake, float]] = {}
+        # Both in the order in which they began; the second only says whose they are.
+        self._began: dict[_Handshake, tuple[str, float]] = {}
+        self._by_source: dict[str, dict[_Handshake, None]] = {}
+        # Sources by how many they hold; `_heaviest` is the last rank that has any.
+        self._ranks: list[dict[str, None]] = [{}]
+        self._heaviest = 0
+
+    @property
+    def taken(self) -> int:
+        """Under way now."""
+        return len(self._began)
 
     def begin(self, handshake: _Handshake, source: str, now: float) -> None:
         """Count one in; `make_room` has found its place."""
-        self._by_source.setdefault(source, {})[handshake] = now
-        self.taken += 1
+        self._began[handshake] = (source, now)
+        ours = self._by_source.setdefault(source, {})
+        ours[handshake] = None
+        self._rank(source, len(ours) - 1, len(ours))
 
-    def end(self, handshake: _Handshake, source: str) -> None:
+    def end(self, handshake: _Handshake) -> None:
         """Count one out, however it ended. Does nothing when it is out already."""
-        ours = self._by_source.get(source)
-        if ours is None or ours.pop(handshake, None) is None:
+        known = self._began.pop(handshake, None)
+        if known is None:
             return
-        self.taken -= 1
+        source = known[0]
+        ours = self._by_source[source]
+        del ours[handshake]
+        self._rank(source, len(ours) + 1, len(ours))
         if not ours:
             del self._by_source[source]
 
+    def _rank(self, source: str, before: int, after: int) -> None:
+        ranks = self._ranks
+        if after == len(ranks):
+            ranks.append({})
+        if before:
+            del ranks[before][source]
+        if after:
+            ranks[after][source] = None
+        self._heaviest = max(self._heaviest, after)
+        if not ranks[self._heaviest] and self._heaviest:
+            self._heaviest -= 1
+
     def make_room(self, source: str, now: float) -> tuple[bool, _Handshake | None]:
         """Whether `source` may begin one more, and which handshake has to be ended for it (it is counted out here)."""
-        if self.taken < self._most:
+        if len(self._began) < self._most:
             return True, None
-        mine = len(self._by_source.get(source, ()))
-        heaviest = max(self._by_source, key=lambda one: len(self._by_source[one]))
-        if len(self._by_source[heaviest]) > mine + 1:
-            loser = heaviest
+        if self._heaviest > len(self._by_source.get(source, ())) + 1:
+            loser = next(iter(self._by_source[next(iter(self._ranks[self._heaviest]))]))
         else:
-            # Within a source they stand in the order in which they began.
-            loser = min(self._by_source, key=lambda one: next(iter(self._by_source[one].values())))
-            if now - next(iter(self._by_source[loser].values())) < self._patience:
+            loser = next(iter(self._began))
+            if now - self._began[loser][1] < self._patience:
                 return False, None
-        oldest = next(iter(self._by_source[loser]))
-        self.end(oldest, loser)
-        return True, oldest
+        self.end(loser)
+        return True, loser

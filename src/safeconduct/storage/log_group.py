@@ -108,6 +108,18 @@ class LogGroup:
         """Whether there ever was a log of this group."""
         return self._keys.has(self.name)
 
+    def awake(self) -> list[str]:
+        """Processes that have their log open."""
+        found = []
+        with self._locked(fcntl.LOCK_EX):
+            for process in self._logs():
+                directory = FileLogDirectory(self._directory / process / "log")
+                if directory.acquire():
+                    directory.release()
+                else:
+                    found.append(process)
+        return found
+
     def order(self) -> KeyOrder | None:
         """The order that is being carried out. Raises LogCorrupt."""
         try:

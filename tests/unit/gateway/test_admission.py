@@ -85,8 +85,8 @@ def test_among_equals_the_oldest_gives_way_after_its_patience_and_not_before():
     assert begin(places, "c0", "c", 0.9) == (False, None)
     assert begin(places, "c0", "c", 1.0) == (True, "a0")
     assert begin(places, "d0", "d", 1.2) == (False, None)
-    places.end("b0", "b")
-    places.end("b0", "b")
+    places.end("b0")
+    places.end("b0")
     assert begin(places, "d0", "d", 1.2) == (True, None)
 
 
@@ -97,3 +97,34 @@ def test_a_source_that_fills_all_places_is_slowed_down_to_its_patience():
     begin(places, "a1", "a", 0.5)
     assert begin(places, "a2", "a", 0.9) == (False, None)
     assert begin(places, "a3", "a", 1.1) == (True, "a0")
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from("abc"), st.integers(0, 3)), max_size=80))
+def test_places_for_handshakes_are_given_as_one_counts_them_by_hand(steps):
+    places, held, now = HandshakePlaces(5, 4.0), [], 0.0
+    for number, (beginning, source, passes) in enumerate(steps):
+        now += passes
+        if not beginning:
+            if held:
+                gone = held.pop(number % len(held))
+                places.end(gone[0])
+            continue
+        counts = {name: sum(1 for each in held if each[1] == name) for name in "abc"}
+        free, loser = begin(places, number, source, now)
+        if len(held) < 5:
+            assert (free, loser) == (True, None)
+        elif max(counts.values()) > counts[source] + 1:
+            assert counts[next(each[1] for each in held if each[0] == loser)] == max(counts.values())
+            assert loser == next(each[0] for each in held if each[1] == held_by(held, loser))
+        elif now - held[0][2] >= 4.0:
+            assert (free, loser) == (True, held[0][0])
+        else:
+            assert (free, loser) == (False, None)
+        held = [each for each in held if each[0] != loser]
+        if free:
+            held.append((number, source, now))
+        assert places.taken == len(held) <= 5
+
+
+def held_by(held, handshake):
+    return next(source for each, source, _ in held if each == handshake)

@@ -284,3 +284,16 @@ def test_a_rotation_that_the_process_did_not_survive_is_finished_by_the_next(emb
     origin = f"{embedded.opened.descriptor.decision_origin}/worker-1"
     assert newest_log_key(embedded.settings.worker_log("worker-1"), origin) == aim
     assert thumbprint(embedded.opened.keys.signer(KEY).public_jwk()) == aim
+
+
+def test_the_root_key_is_refused_as_long_as_a_worker_has_its_log_open_whoever_asks(embedded):
+    """Also by a process that knows of no workers: the control process may have died before them."""
+    log = a_worker(embedded)
+    before = (embedded.settings.keys / "root.key").read_bytes()
+    with pytest.raises(Conflict, match="while workers run"):
+        key_rotation(embedded.opened).rotate(operator(), "root", RotateKey())
+    assert (embedded.settings.keys / "root.key").read_bytes() == before
+    assert not (embedded.settings.keys / "root.next.key").exists()
+    log.close()
+    key_rotation(embedded.opened).rotate(operator(), "root", RotateKey())
+    assert (embedded.settings.keys / "root.key").read_bytes() != before

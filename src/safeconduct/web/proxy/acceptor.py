@@ -209,7 +209,7 @@ class TlsAcceptor:
             self._told -= 1
             handshake.client.close()
         else:
-            self._under_way.end(task, handshake.source)
+            self._under_way.end(task)
             if handshake.connection.transport is None:
                 # It never became a connection, which would give its place back itself.
                 handshake.client.close()
