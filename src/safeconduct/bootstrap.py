@@ -17,13 +17,12 @@ import msgspec
 from safeconduct import __version__
 from safeconduct.app.impact_desk import desk_of
 from safeconduct.app.initialise import DEFAULT_PARTIES, Party, first_entries
-from safeconduct.app.instance_keys import PUBLISHED
+from safeconduct.app.instance_keys import PUBLISHED, WORKER_LOG_KEY
 from safeconduct.app.ports import Instance
 from safeconduct.app.rotate_key import KeyRotation
 from safeconduct.app.screening_lists import settle_lists
 from safeconduct.app.snapshots import Snapshots, SnapshotWriter
 from safeconduct.audit.budget import BudgetedLog
-from safeconduct.audit.key_history import KEY_HISTORY, read_key_history
 from safeconduct.audit.sequencing import Log
 from safeconduct.custody import KeyCustody
 from safeconduct.gateway.quota_ledger import QuotaLedger
@@ -33,9 +32,7 @@ from safeconduct.kernel.clock import Clock, SystemClock
 from safeconduct.kernel.errors import (
     Conflict,
     InvalidInput,
-    LogCorrupt,
     UnsafeConfiguration,
-    VerificationFailed,
 )
 from safeconduct.kernel.ids import RandomBytes, new_id
 from safeconduct.kernel.signing import KeyWrapper, Signer, VerifyingKey
@@ -64,7 +61,7 @@ from safeconduct.storage.key_directory import (
     algorithm_of,
     check_private,
 )
-from safeconduct.storage.log_files import FileLogDirectory
+from safeconduct.storage.log_group import LogGroup, newest_log_key
 from safeconduct.storage.postgres_record import PostgresRecordLog
 from safeconduct.storage.screening_lists import ScreeningListFiles
 from safeconduct.storage.shared_quota_ledger import QUOTA_TABLE, SharedQuotaLedger
@@ -296,17 +293,6 @@ def _unfinished(settings: Settings) -> Descriptor | None:
         ) from None
 
 
-def _newest_log_key(path: Path, origin: str) -> str | None:
-    """Thumbprint of the newest key in a log's key history, None while it has its first. Raises LogCorrupt."""
-    try:
-        changes = read_key_history(FileLogDirectory(path).read(KEY_HISTORY), origin)
-    except FileNotFoundError:
-        return None
-    except VerificationFailed as error:
-        raise LogCorrupt(error.message, field=str(path / KEY_HISTORY), remedy="restore the file") from None
-    return changes[-1].new.key.thumbprint if changes else None
-
-
 def _settle_keys(keys: KeyDirectory, state: State) -> None:
     """Finish or undo what a crash in the middle of a rotation left."""
     for name in PUBLISHED:
@@ -347,12 +333,24 @@ class _RootWrapped:
         return changed + (record.change_root(wrapper) if isinstance(record, PostgresRecordLog) else 0)
 
 
+def worker_logs(settings: Settings, descriptor: Descriptor, keys: KeyDirectory, clock: Clock) -> LogGroup:
+    """The decision logs of the instance's workers."""
+    return LogGroup(
+        settings.decision_log.parent,
+        keys,
+        WORKER_LOG_KEY,
+        origin_of=lambda process: f"{descriptor.decision_origin}/{process}",
+        clock=clock,
+    )
+
+
 def key_rotation(opened: OpenInstance, *, workers: int = 0) -> KeyRotation:
     """What rotates the keys of an open instance. workers: beside this process, who hold the root key as well."""
     return KeyRotation(
         opened.instance,
         opened.keys,
         logs={"record-log": opened.record_log, "decision-log": opened.decision_log},
+        worker_logs=worker_logs(opened.settings, opened.descriptor, opened.keys, opened.instance.clock),
         data_keys=_RootWrapped(opened),
         workers=workers,
     )
@@ -373,8 +371,9 @@ def open_instance(
     _check_settings_keys(settings, keys)
     if settings.tls_key is not None:
         check_private(settings.tls_key)
-    keys.settle("record-log", _newest_log_key(settings.record_log, descriptor.record_origin))
-    keys.settle("decision-log", _newest_log_key(settings.decision_log, descriptor.decision_origin))
+    keys.settle("record-log", newest_log_key(settings.record_log, descriptor.record_origin))
+    keys.settle("decision-log", newest_log_key(settings.decision_log, descriptor.decision_origin))
+    worker_logs(settings, descriptor, keys, clock).settle()
     opened: list[Any] = []
     try:
         record_log = open_record(settings, descriptor, keys, clock)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from safeconduct import __version__
+from safeconduct.app.instance_keys import WORKER_LOG_KEY
 from safeconduct.audit.checkpoint import Checkpoint, LogVerifier
 from safeconduct.bootstrap import custody_of, replace_durably
 from safeconduct.kernel.canonical import canonical_json, strict_json
@@ -48,6 +49,7 @@ def _place(data: Path, keys: KeyDirectory, *, record: str, decisions: str) -> Pl
         data,
         LogVerifier.of(record, keys.signer("record-log")),
         LogVerifier.of(decisions, keys.signer("decision-log")),
+        LogVerifier.of(decisions, keys.signer(WORKER_LOG_KEY)) if keys.has(WORKER_LOG_KEY) else None,
     )
 
 

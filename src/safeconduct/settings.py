@@ -27,13 +27,13 @@ PREFIX = "SAFECONDUCT_"
 PROFILES = ("development", "production")
 INSTANCE_FILE = "instance.json"
 INSTANCE_KEYS = ("issuer", "status", "token", "record-log", "decision-log")
-WORKER_LOG_KEY = "worker-log"
-"""The key of the workers' decision logs: theirs alone, so that no rotation finds one of them asleep."""
 _SECRETS = frozenset({"pkcs11_pin", "quota_redis"})
 SIMULATED_SUFFIX = "/simulated"
 FORMAT = 2
 """Of a data directory. 1: the record is always in files. 2: `instance.json` names the record's home and its release."""
 IN_FILES = "files"
+SOURCE_CONNECTIONS = 1024
+"""Of one source at one process, unless the settings say otherwise: an office behind one address has that many."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,10 +62,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_client_ca: authorities whose client certificates are read too (PEM), beside those that holders make themselves.
     key_*: where a key is kept, as `file:`, `pkcs11:...`, `awskms:...`, `azurekms:...` or `gcpkms:...`; what was said at `init`
     or at the last rotation when left out. pkcs11_module, pkcs11_pin(_file), kms_credentials: how keys kept elsewhere are reached.
-    body_limit: bytes of a request's body at the gateway. quota_redis: a Redis or Valkey in which gateways on several machines
-    count use together; without one each machine counts its own.
-    body_limit: bytes of a request's body at the gateway. record_url: the database that holds the record, where it is not in
-    files. decision_budget: bytes that the decision log may take, 0 for as much as the disk holds.
+    body_limit: bytes of a request's body at the gateway. source_connections: see `connections_per_source`.
+    quota_redis: a Redis or Valkey in which gateways on several machines count use together; without one each machine counts its
+    own. record_url: the database that holds the record, where it is not in files. decision_budget: bytes that the decision log
+    may take, 0 for as much as the disk holds.
     """
 
     data: Path
@@ -90,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kms_credentials: Path | None = None
     log_level: str = "info"
     body_limit: int = 32 * 1024 * 1024
+    source_connections: int | None = None
     quota_redis: Secret | None = None
     record_url: DatabaseUrl | None = None
     decision_budget: int = 0
@@ -194,6 +195,13 @@ def _size(text: str) -> int:
     return number
 
 
+def _connections(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 1_000_000:
+        raise ValueError
+    return number
+
+
 def _budget(text: str) -> int:
     number = int(text)
     if number != 0 and number < 1 << 20:
@@ -234,6 +242,7 @@ _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "kms_credentials": (Path, "a JSON file of mode 0600"),
     "log_level": (_level, "debug, info, warning or error"),
     "body_limit": (_size, "bytes, 1024 to 2147483648"),
+    "source_connections": (_connections, "connections, 1 to 1000000, or 0 for no such limit"),
     "quota_redis": (_redis, "a redis:// or rediss:// URL"),
     "record_url": (DatabaseUrl.parse, "a postgresql:// URL"),
     "decision_budget": (_budget, "bytes, 1048576 or more, or 0 for no budget"),
@@ -383,6 +392,17 @@ def check_profile(profile: str) -> str:
             remedy=f"use {' or '.join(PROFILES)}",
         )
     return profile
+
+
+def connections_per_source(settings: Settings) -> int:
+    """Connections that one source may hold at the gateway of one process, 0 for no such limit.
+
+    Without a setting there is a limit only where addresses tell clients apart: not on loopback and not behind a proxy, where all
+    clients come from one.
+    """
+    if settings.source_connections is not None:
+        return settings.source_connections
+    return 0 if settings.tls_proxy or is_loopback(settings.gateway_host) else SOURCE_CONNECTIONS
 
 
 def check_listeners(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from tests.support.gateways import RunningGateway
 
 from safeconduct.gateway.http_messages import Limits
 from safeconduct.upstreams.pool import UpstreamLimits
+from safeconduct.web.tls import ListenerTls
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,14 +65,18 @@ class OwnProcess:
         return self._read()
 
 
-def gateway_process(upstream, *, limits=None, upstream_limits=None, files=None):
-    """A gateway before `upstream` (a base URL). limits, upstream_limits: members that differ from the defaults."""
+def gateway_process(upstream, *, limits=None, upstream_limits=None, files=None, tls=None):
+    """A gateway before `upstream` (a base URL). limits, upstream_limits: members that differ from the defaults.
+
+    tls: (certificate, key) files of its listener.
+    """
     return OwnProcess(
         "gateway",
         upstream=upstream,
         limits=limits or {},
         upstream_limits=upstream_limits or {},
         files=files,
+        tls=[str(path) for path in tls] if tls else None,
     )
 
 
@@ -100,6 +105,7 @@ def _gateway(given):
             base_url=given["upstream"],
             limits=msgspec.convert(given["limits"], Limits),
             upstream_limits=msgspec.convert(given["upstream_limits"], UpstreamLimits),
+            listener_tls=ListenerTls(*map(Path, given["tls"])).context if given["tls"] else None,
         ) as gateway,
     ):
         _say(port=gateway.port)
@@ -108,6 +114,10 @@ def _gateway(given):
             _say(
                 **memory(),
                 connections=gateway.on_loop(lambda: gateway.server.connections),
+                handshakes=gateway.on_loop(lambda: gateway.server.handshakes),
+                places=gateway.server.places.taken,
+                refused=gateway.node.measures.refused_connections,
+                failed_handshakes=gateway.node.measures.failed_handshakes,
                 most=gateway.server.most,
                 held=gateway.on_loop(lambda: gateway.server.under_way.held),
                 unsent=gateway.on_loop(lambda: gateway.upstreams.unsent),

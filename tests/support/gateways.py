@@ -107,7 +107,9 @@ class RunningGateway:
         ledger=None,
         retries=None,
         circuit_limits=None,
+        listener_tls=None,
     ):
+        self.listener_tls = listener_tls
         self.ledger = ledger
         self.retries = retries
         self.circuit_limits = circuit_limits
@@ -216,7 +218,7 @@ class RunningGateway:
             self.node.circuits = Circuits(self.node.uniform, self.circuit_limits)
         self.server = ProxyServer(self.node, self.upstreams, limits=self.limits, retries=self.retries)
         self.server.report = self._report
-        await self.server.start("127.0.0.1", 0)
+        await self.server.start("127.0.0.1", 0, tls=self.listener_tls)
         self.port = self.server.port
 
     def make_node(self, *given, **named):

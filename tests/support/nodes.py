@@ -146,15 +146,17 @@ class Holder:
 class Plant:
     """An instance with two people, three models and a provider, ready to be served in any shape.
 
-    `ann` is a US person, `fre` is not; both may use every model until somebody orders otherwise.
+    `ann` is a US person, `fre` is not; both may use every model until somebody orders otherwise. tls: (certificate, key) files of
+    the control plane's listeners.
     """
 
-    def __init__(self, directory, provider, *, people=("ann", "fre")):
+    def __init__(self, directory, provider, *, people=("ann", "fre"), tls=None):
+        self.tls = tls
         self.directory = directory
         self.gateway_port = free_port()
         self.api_port = free_port()
         self.audience = f"http://127.0.0.1:{self.gateway_port}"
-        self.issuer = f"http://127.0.0.1:{self.api_port}"
+        self.issuer = f"{'https' if tls else 'http'}://127.0.0.1:{self.api_port}"
         embedded = make_instance(
             directory,
             clock=SystemClock(),
@@ -224,7 +226,7 @@ class Plant:
 
     # -- processes
 
-    def serve(self, workers=2):
+    def serve(self, workers=2, **environment):
         """`safeconduct serve --workers`."""
         return Node(
             [
@@ -232,9 +234,10 @@ class Plant:
                 *("--gateway-port", self.gateway_port, "--api-port", self.api_port, "--json"),
             ],
             self.data,
+            environment,
         )
 
-    def serve_alone(self):
+    def serve_alone(self, **environment):
         """`safeconduct serve`, everything in one process."""
         return Node(
             [
@@ -242,13 +245,19 @@ class Plant:
                 *("--gateway-port", self.gateway_port, "--api-port", self.api_port),
             ],
             self.data,
+            environment,
         )
 
     def control(self):
         """`safeconduct control`."""
-        return Node(["control", "--data", self.home, "--api-port", self.api_port, "--json"], self.data)
+        files = {} if self.tls is None else dict(zip(("CERTIFICATE", "KEY"), map(str, self.tls), strict=True))
+        return Node(
+            ["control", "--data", self.home, "--api-port", self.api_port, "--json"],
+            self.data,
+            {f"SAFECONDUCT_TLS_{name}": path for name, path in files.items()},
+        )
 
-    def enrol(self, name, *, control=None):
+    def enrol(self, name, *, control=None, control_ca=None):
         """A gateway's home, its key on the trust list. The control plane must run."""
         place = self.directory / name
         settings = read_settings({}, home=place)
@@ -258,6 +267,7 @@ class Plant:
             control=control or self.issuer,
             issuer=self.issuer,
             record_key=self.record_key,
+            control_ca=control_ca,
         )
         now = int(time.time())
         change = enrolment_of(home, now=now, seconds=DAY, development=True)
@@ -326,7 +336,8 @@ def _deployment(variant, base_url):
 class Node:
     """A `safeconduct` command in the foreground, as its supervisor and processes. Use as a context manager."""
 
-    def __init__(self, words, data):
+    def __init__(self, words, data, environment=None):
+        self.environment = environment or {}
         self.words = [str(word) for word in words]
         self.data = Path(data)
         self.ready = {}
@@ -335,7 +346,7 @@ class Node:
         self._errors = (self.data.parent / f"{self.words[0]}.err").open("w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "safeconduct", *self.words],
-            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            env={**os.environ, "PYTHONPATH": str(SOURCE), **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -60,7 +60,8 @@ AT_ONCE = 20_000
 class FollowedRecord:
     """The fold of a published log that somebody else keeps up to date; verified here again, entry by entry.
 
-    fetch: reads the log's files. position: where the record stands. own_key: kid of this gateway's key in the trust list.
+    fetch: reads the log's files. position: where the record stands. own_keys: kids of this gateway's keys, of which one at least
+    must be in force on the trust list; None where the record's keeper serves itself.
     Not thread-safe: it belongs to one event loop.
     """
 
@@ -71,14 +72,14 @@ class FollowedRecord:
         position: Callable[[], KnownPosition | None],
         clock: Clock,
         *,
-        own_key: str | None = None,
+        own_keys: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self.state = State.empty()
         self.freshness = Freshness()
         self._log = PublishedLog(fetch, verifier)
         self._position = position
         self._clock = clock
-        self._own_key = own_key
+        self._own_keys = own_keys
         self._complained = float("-inf")
         self._subscribers: list[Callable[[State, Sequence[Event]], None]] = []
 
@@ -114,9 +115,9 @@ class FollowedRecord:
         else:
             events = list(read_events(self._log.entries(start, size), start))
             self.state = state = fold(events, self.state)
-        if self._own_key is not None:
-            entry = state.trust.get(self._own_key)
-            self.freshness.withdrawn = entry is None or entry.revoked is not None
+        if self._own_keys is not None:
+            entries = [state.trust.get(kid) for kid in self._own_keys()]
+            self.freshness.withdrawn = all(entry is None or entry.revoked is not None for entry in entries)
         for subscriber in self._subscribers:
             subscriber(state, events)
 

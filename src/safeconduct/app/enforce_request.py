@@ -190,28 +190,23 @@ class GatewayNode(RequestDecider):
         """Whether requests can be served: the log writes, the instance is initialised, nothing is shutting down."""
         return self.decisions.failed is None and self.state.instance is not None and not self.draining
 
-    def metrics(self, connections: int = 0) -> str:
-        """What this node counted, and how it stands, as Prometheus text. connections: open at its listener."""
+    def gauges(self, connections: int = 0, handshakes: int = 0) -> dict[str, float]:
+        """How this node stands, by the names of `gateway.measures.GAUGES`. connections, handshakes: at its listener."""
         log = self.decisions.log
-        return self.measures.exposition(
-            {
-                "safeconduct_open_requests": ("Permitted requests that have not ended.", len(self.open)),
-                "safeconduct_connections": ("Client connections open at the gateway.", connections),
-                "safeconduct_ready": ("1 when requests can be served.", int(self.ready)),
-                "safeconduct_decision_log_entries": (
-                    "Entries of the decision log, durable or not.",
-                    log.size,
-                ),
-                "safeconduct_decision_log_durable_entries": (
-                    "Entries of the decision log that are durable.",
-                    log.durable_size,
-                ),
-                "safeconduct_state_position": (
-                    "Entries of the record in the state enforced.",
-                    self.state.position,
-                ),
-            }
-        )
+        return {
+            "safeconduct_open_requests": len(self.open),
+            "safeconduct_connections": connections,
+            "safeconduct_tls_handshakes": handshakes,
+            "safeconduct_ready": int(self.ready),
+            "safeconduct_decision_log_entries": log.size,
+            "safeconduct_decision_log_durable_entries": log.durable_size,
+            "safeconduct_state_position": self.state.position,
+            "safeconduct_processes": 1,
+        }
+
+    def metrics(self, connections: int = 0, handshakes: int = 0) -> str:
+        """What this node counted, and how it stands, as Prometheus text."""
+        return self.measures.exposition(self.gauges(connections, handshakes))
 
     def new_request_id(self) -> str:
         """An id for an answer that rests on no decision."""

@@ -43,6 +43,7 @@ from safeconduct.record.events.registrations import (
     DeploymentRegistered,
     DeploymentRetired,
 )
+from safeconduct.record.events.trust import TrustKeyAdded
 
 RENEW_SECONDS = 60.0
 """After this the next following begins beside the old one, so that clocks are compared anew without a gap."""
@@ -95,10 +96,14 @@ class Tell(Protocol):
 
 
 class Enrolment(msgspec.Struct, frozen=True):
-    """Who this gateway is. party: as in the trust list; signer: its key there."""
+    """Who this gateway is. party: as in the trust list; signer: its key there, asked each time, since it can change.
+
+    taken_in: called with the kid of each key that the record brings into the trust list.
+    """
 
     party: str
-    signer: Signer
+    signer: Callable[[], Signer]
+    taken_in: Callable[[str], None] = lambda _kid: None
 
 
 class RecordFollower:
@@ -139,7 +144,7 @@ class RecordFollower:
         """Note which secrets the entries call for, and forget those that they end."""
         for entry in entries:
             envelope = read_entry(entry)
-            if not envelope.type.startswith(("deployment_", "gateway_key_")):
+            if not envelope.type.startswith(("deployment_", "gateway_key_", "trust_key_added")):
                 continue
             event = decode(open_body(envelope))
             if isinstance(event, DeploymentRegistered):
@@ -154,6 +159,9 @@ class RecordFollower:
             elif isinstance(event, GatewayKeyRevoked):
                 self._keys.pop(event.key, None)
                 self._vault.delete(KEY_CLAIMS, event.key)
+            elif isinstance(event, TrustKeyAdded):
+                self._enrolment.taken_in(event.kid)
+                continue
             else:
                 continue
             self._materials_wanted.set()
@@ -329,7 +337,7 @@ class RecordFollower:
 
     async def _ask(self, greeting: Greeting, wanted: list[Wanted]) -> None:
         request = MaterialRequest(
-            self._enrolment.signer,
+            self._enrolment.signer(),
             party=self._enrolment.party,
             audience=greeting.issuer,
             wanted=wanted,

@@ -15,6 +15,8 @@ from safeconduct.record.state import State
 PUBLISHED = ("issuer", "status", "token")
 """Keys whose public halves others need: in the JWK Set."""
 LOG_KEYS = ("record-log", "decision-log")
+WORKER_LOG_KEY = "worker-log"
+"""The key of the workers' decision logs: theirs alone, so that rotating another finds none of them asleep."""
 
 
 class _Keys(Protocol):

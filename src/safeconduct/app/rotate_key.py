@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from safeconduct.app.commit import commit_checked, instant
-from safeconduct.app.instance_keys import LOG_KEYS, PUBLISHED
+from safeconduct.app.instance_keys import LOG_KEYS, PUBLISHED, WORKER_LOG_KEY
 from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.publish_status_list import LIFETIME as STATUS_SECONDS
 from safeconduct.app.scope import require_role
@@ -28,7 +28,7 @@ from safeconduct.record.events.trust import InstanceKeyRotated
 from safeconduct.record.state import State
 
 ROOT = "root"
-ROTATABLE = (*PUBLISHED, *LOG_KEYS, ROOT)
+ROTATABLE = (*PUBLISHED, *LOG_KEYS, WORKER_LOG_KEY, ROOT)
 SCHEDULED, COMPROMISED = "scheduled", "compromised"
 MARGIN = 60
 """Seconds added to the life of what the old key signed: other clocks differ."""
@@ -74,6 +74,40 @@ class SignedLog(Protocol):
         ...
 
 
+class Order(Protocol):
+    """A change of a group's key that is being carried out."""
+
+    @property
+    def by(self) -> str:
+        """Kid of who ordered it."""
+        ...
+
+    @property
+    def cause(self) -> str:
+        """`scheduled` or `compromised`."""
+        ...
+
+
+class SignedLogs(Protocol):
+    """Logs of several processes under one key (`storage.log_group.LogGroup`)."""
+
+    def has_key(self) -> bool:
+        """Whether there ever was such a log."""
+        ...
+
+    def awake(self) -> list[str]:
+        """Processes that have theirs open."""
+        ...
+
+    def order(self) -> Order | None:
+        """What a process that ended had begun."""
+        ...
+
+    def change_key(self, after: Signer, *, by: str, cause: str) -> None:
+        """Let all of them sign with it from now on, and put it in the present one's place. Can be repeated."""
+        ...
+
+
 class DataKeys(Protocol):
     """What the root key wraps (`storage.subject_keys.SubjectKeys`)."""
 
@@ -89,7 +123,7 @@ class RotateKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyRotation:
-    """Rotates the keys of one open instance. logs: by the names of LOG_KEYS."""
+    """Rotates the keys of one open instance. logs: by the names of LOG_KEYS; worker_logs: of the processes beside it."""
 
     def __init__(
         self,
@@ -97,6 +131,7 @@ class KeyRotation:
         keys: KeyStore,
         *,
         logs: Mapping[str, SignedLog],
+        worker_logs: SignedLogs,
         data_keys: DataKeys,
         workers: int = 0,
     ) -> None:
@@ -105,6 +140,7 @@ class KeyRotation:
         self._instance = instance
         self._keys = keys
         self._logs = logs
+        self._worker_logs = worker_logs
         self._data_keys = data_keys
         self._lock = threading.Lock()
 
@@ -113,6 +149,8 @@ class KeyRotation:
         state = self._instance.record.state
         shown: list[dict[str, Any]] = []
         for name in ROTATABLE:
+            if name == WORKER_LOG_KEY and not self._worker_logs.has_key():
+                continue
             kept = self._keys.reference(name).partition(":")[0]
             if name == ROOT:
                 shown.append(
@@ -157,12 +195,25 @@ class KeyRotation:
                 field="key",
                 remedy=f"one of: {', '.join(ROTATABLE)}; role keys change with the trust list",
             )
+        if name == WORKER_LOG_KEY and not self._worker_logs.has_key():
+            raise NotFound(
+                "this instance has had no workers yet", field="key", remedy="the key is made with the first"
+            )
         with self._lock:
             if name == ROOT:
                 return self._rotate_root(caller, ask)
-            return self._rotate_signer(caller, name, ask)
+            return self._rotate_signer(caller.id, name, COMPROMISED if ask.compromised else SCHEDULED)
 
-    def _rotate_signer(self, caller: Caller, name: str, ask: RotateKey) -> InstanceKeyRotated:
+    def finish(self) -> InstanceKeyRotated | None:
+        """Go on with a change of the workers' log key that a process which ended had begun. None when there is none.
+
+        Raises what `rotate` raises.
+        """
+        with self._lock:
+            order = self._worker_logs.order()
+            return None if order is None else self._rotate_signer(order.by, WORKER_LOG_KEY, order.cause)
+
+    def _rotate_signer(self, by: str, name: str, cause: str) -> InstanceKeyRotated:
         before = self._keys.signer(name)
         after = self._keys.prepare(name)
         try:
@@ -171,7 +222,9 @@ class KeyRotation:
             self._keys.discard(name)
             raise
         log = self._logs.get(name)
-        if log is not None:
+        if name == WORKER_LOG_KEY:
+            self._worker_logs.change_key(after, by=by, cause=cause)
+        elif log is not None:
             # The key history is what a log's key rests on; should this end here, the next start finds it there.
             log.change_key(after)
             self._keys.activate(name)
@@ -187,9 +240,9 @@ class KeyRotation:
                     key=name,
                     jwk=after.public_jwk(),
                     previous=before.public_jwk(),
-                    previous_until=now if ask.compromised else _needed_until(state, name, now),
-                    cause=COMPROMISED if ask.compromised else SCHEDULED,
-                    by=caller.id,
+                    previous_until=now if cause == COMPROMISED else _needed_until(state, name, now),
+                    cause=cause,
+                    by=by,
                     at=now,
                 )
             ]
@@ -197,16 +250,17 @@ class KeyRotation:
         try:
             (event,) = commit_checked(self._instance, check)
         except BaseException:
-            if log is None:
+            if name in PUBLISHED:
                 self._keys.discard(name)
             raise
-        if log is None:
+        if name in PUBLISHED:
             self._keys.activate(name)
         assert isinstance(event, InstanceKeyRotated)
         return event
 
     def _rotate_root(self, caller: Caller, ask: RotateKey) -> InstanceKeyRotated:
-        if self._workers:
+        # Asked of the logs too: workers may outlive the process that knew how many there are.
+        if self._workers or self._worker_logs.awake():
             # A data key that a worker makes meanwhile would be wrapped by the root key that goes.
             raise Conflict(
                 "the root key is not rotated while workers run",

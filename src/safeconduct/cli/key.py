@@ -118,7 +118,7 @@ def rotate(
     name: Annotated[
         str,
         typer.Argument(
-            help="issuer, status, token, record-log, decision-log, root, or a party such as operator or provider:acme."
+            help="issuer, status, token, record-log, decision-log, worker-log, root, or a party such as operator or provider:acme."
         ),
     ],
     to: Annotated[

@@ -23,9 +23,11 @@ class Limits(msgspec.Struct, frozen=True):
     write_seconds: how long a client may leave an answer unread.
     pipelined, pipelined_bytes: requests that may wait behind the one being answered, and bytes of their bodies; the client
     is not read further until fewer wait.
-    connections: held at once (fewer where the process may not open that many files). under_way_bytes: request bodies longer
-    than one read, of all connections together, while they arrive. send_buffer: what the kernel may hold of an answer that
-    its client does not read.
+    connections: held at once, TLS handshakes among them (fewer where the process may not open that many files).
+    source_connections: of one source (`gateway.admission`), 0 for no such limit. handshakes: of TLS, under way at once;
+    handshake_seconds: how long one may take, handshake_patience: how long when others wait for its place.
+    under_way_bytes: request bodies longer than one read, of all connections together, while they arrive. send_buffer: what the
+    kernel may hold of an answer that its client does not read.
     """
 
     header_bytes: int = 64 * 1024
@@ -39,15 +41,22 @@ class Limits(msgspec.Struct, frozen=True):
     pipelined: int = 8
     pipelined_bytes: int = 1024 * 1024
     connections: int = 20_000
+    source_connections: int = 0
+    handshakes: int = 1024
+    handshake_seconds: float = 10.0
+    handshake_patience: float = 1.0
     under_way_bytes: int = 512 * 1024 * 1024
     send_buffer: int = 128 * 1024
 
 
-def limits_for(body_bytes: int) -> Limits:
-    """The limits of a listener whose operator lets bodies be that long: two of them may always be under way."""
+def limits_for(body_bytes: int, source_connections: int = 0) -> Limits:
+    """The limits of a listener as its operator asked for: two of the longest bodies may always be under way."""
     usual = Limits()
     return msgspec.structs.replace(
-        usual, body_bytes=body_bytes, under_way_bytes=max(usual.under_way_bytes, 2 * body_bytes)
+        usual,
+        body_bytes=body_bytes,
+        under_way_bytes=max(usual.under_way_bytes, 2 * body_bytes),
+        source_connections=source_connections,
     )
 
 

@@ -9,7 +9,11 @@ Belongs to one event loop; reading from another thread gives numbers that may be
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from safeconduct.gateway.admission import HANDSHAKES, SOURCE, TOTAL
 
 OVERHEAD_SECONDS = (0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25)
 # Bounds that the conventions advise: gen_ai.client.operation.duration and gen_ai.client.token.usage.
@@ -17,6 +21,47 @@ DURATION_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 
 Labels = tuple[tuple[str, str], ...]
+
+GAUGES: dict[str, tuple[str, Callable[[list[float]], float]]] = {
+    "safeconduct_open_requests": ("Permitted requests that have not ended.", sum),
+    "safeconduct_connections": ("Client connections open at the gateway.", sum),
+    "safeconduct_tls_handshakes": ("TLS handshakes under way at the gateway.", sum),
+    "safeconduct_ready": ("1 when requests can be served, by every process that serves.", min),
+    "safeconduct_decision_log_entries": ("Entries of the decision log, durable or not.", sum),
+    "safeconduct_decision_log_durable_entries": ("Entries of the decision log that are durable.", sum),
+    "safeconduct_state_position": ("Entries of the record in the oldest state that is enforced.", min),
+    "safeconduct_processes": ("Processes that serve.", sum),
+}
+"""What is told of how things stand, by name: its help, and what the values of several processes come to."""
+
+
+class HistogramCounts(msgspec.Struct, frozen=True):
+    """A histogram as it stood."""
+
+    counts: list[int]
+    sum: float
+
+
+class ModelCounts(msgspec.Struct, frozen=True):
+    """What one model's answers on one route had come to. key: operation, provider, model."""
+
+    key: tuple[str, str, str]
+    ended: dict[str, int]
+    duration: HistogramCounts
+    input_tokens: HistogramCounts
+    output_tokens: HistogramCounts
+
+
+class MeasuresCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """All counters of a node at one moment, for another process."""
+
+    overhead: HistogramCounts
+    denials: dict[str, int]
+    refusals: dict[str, int]
+    failed_authentications: int
+    refused_connections: dict[str, int]
+    failed_handshakes: int
+    models: list[ModelCounts]
 
 
 class Histogram:
@@ -33,6 +78,16 @@ class Histogram:
         """Count one value."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
+
+    def snapshot(self) -> HistogramCounts:
+        """As it stands."""
+        return HistogramCounts(list(self.counts), self.sum)
+
+    def take_in(self, other: HistogramCounts) -> None:
+        """Add what another counted. Does nothing when it has other bounds: another release's."""
+        if len(other.counts) == len(self.counts):
+            self.counts = [one + more for one, more in zip(self.counts, other.counts, strict=True)]
+            self.sum += other.sum
 
     def lines(self, name: str, labels: Labels = ()) -> Iterable[str]:
         """Its samples."""
@@ -64,6 +119,8 @@ class GatewayMeasures:
         self.denials: dict[str, int] = {}
         self.refusals: dict[str, int] = {}
         self.failed_authentications = 0
+        self.refused_connections = dict.fromkeys((TOTAL, SOURCE, HANDSHAKES), 0)
+        self.failed_handshakes = 0
         self._models: dict[tuple[str, str, str], ModelMeasures] = {}
 
     def denied(self, codes: Iterable[str]) -> None:
@@ -95,8 +152,47 @@ class GatewayMeasures:
         if output_tokens is not None:
             model.output_tokens.add(output_tokens)
 
-    def exposition(self, gauges: Mapping[str, tuple[str, float]] | None = None) -> str:
-        """All of it as Prometheus text. gauges: further values by name, each with its help."""
+    def snapshot(self) -> MeasuresCounts:
+        """As they stand. On the event loop that they belong to."""
+        return MeasuresCounts(
+            overhead=self.overhead.snapshot(),
+            denials=dict(self.denials),
+            refusals=dict(self.refusals),
+            failed_authentications=self.failed_authentications,
+            refused_connections=dict(self.refused_connections),
+            failed_handshakes=self.failed_handshakes,
+            models=[
+                ModelCounts(
+                    key,
+                    dict(model.ended),
+                    model.duration.snapshot(),
+                    model.input_tokens.snapshot(),
+                    model.output_tokens.snapshot(),
+                )
+                for key, model in self._models.items()
+            ],
+        )
+
+    def take_in(self, other: MeasuresCounts) -> None:
+        """Add what another process counted, or this one before it was started again."""
+        self.overhead.take_in(other.overhead)
+        for ours, theirs in (
+            (self.denials, other.denials),
+            (self.refusals, other.refusals),
+            (self.refused_connections, other.refused_connections),
+        ):
+            _add(ours, theirs)
+        self.failed_authentications += other.failed_authentications
+        self.failed_handshakes += other.failed_handshakes
+        for counted in other.models:
+            model = self._models.setdefault(counted.key, ModelMeasures())
+            _add(model.ended, counted.ended)
+            model.duration.take_in(counted.duration)
+            model.input_tokens.take_in(counted.input_tokens)
+            model.output_tokens.take_in(counted.output_tokens)
+
+    def exposition(self, gauges: Mapping[str, float] | None = None) -> str:
+        """All of it as Prometheus text. gauges: how things stand, by the names of GAUGES."""
         lines: list[str] = []
 
         def begin(name: str, kind: str, told: str) -> None:
@@ -138,15 +234,43 @@ class GatewayMeasures:
         )
         lines.append(f"safeconduct_failed_authentications_total {self.failed_authentications}")
         begin(
+            "safeconduct_connections_refused_total",
+            "counter",
+            "Connections that found no place: of all, of their source, or for their TLS handshake.",
+        )
+        for cause, count in sorted(self.refused_connections.items()):
+            lines.append(f"safeconduct_connections_refused_total{_labelled((('cause', cause),))} {count}")
+        begin(
+            "safeconduct_tls_handshakes_failed_total",
+            "counter",
+            "TLS handshakes that did not come to their end: broken off, wrong, too slow, or ended for others.",
+        )
+        lines.append(f"safeconduct_tls_handshakes_failed_total {self.failed_handshakes}")
+        begin(
             "safeconduct_overhead_seconds",
             "histogram",
             "Time a permitted request spent in this gateway before its first byte came out, waiting for the upstream left out.",
         )
         lines.extend(self.overhead.lines("safeconduct_overhead_seconds"))
-        for name, (told, value) in sorted((gauges or {}).items()):
-            begin(name, "gauge", told)
+        for name, value in sorted((gauges or {}).items()):
+            begin(name, "gauge", GAUGES[name][0])
             lines.append(f"{name} {value:.12g}")
         return "\n".join(lines) + "\n"
+
+
+def gauges_together(stands: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What the gauges of several processes come to. With none that serves, nothing is ready."""
+    found = {
+        name: together([float(one[name]) for one in stands if name in one])
+        for name, (_, together) in GAUGES.items()
+        if any(name in one for one in stands)
+    }
+    return found or {"safeconduct_ready": 0, "safeconduct_processes": 0}
+
+
+def _add(ours: dict[str, int], theirs: Mapping[str, int]) -> None:
+    for name, count in theirs.items():
+        ours[name] = ours.get(name, 0) + count
 
 
 def _model_labels(key: tuple[str, str, str]) -> Labels:

@@ -103,11 +103,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where an instance's data lie, and what its logs are signed with. decisions: the node's; workers' names go on from it."""
+    """Where an instance's data lie, and what its logs are signed with.
+
+    decisions: the node's, whose name workers' go on from. workers: the key of their logs, None where there never was one.
+    """
 
     data: Path
     record: LogVerifier
     decisions: LogVerifier
+    workers: LogVerifier | None = None
 
     def verifier(self, path: str, origin: str) -> LogVerifier:
         """The verifier of the log in directory `path`, which must be one of the instance. Raises LogCorrupt."""
@@ -116,6 +120,14 @@ class Place(msgspec.Struct, frozen=True):
         expected = f"{base.name}/{worker}" if worker and path != RECORD_LOG else base.name
         if origin != expected:
             raise LogCorrupt(f"the log there is {origin!r}, expected {expected!r}", field=path)
+        if worker and path != RECORD_LOG:
+            if self.workers is None:
+                raise LogCorrupt(
+                    "there is a worker's log and no key for it",
+                    field=path,
+                    remedy="restore the key worker-log",
+                )
+            base = self.workers
         return LogVerifier(expected, base.key)
 
     def logs(self) -> list[str]:

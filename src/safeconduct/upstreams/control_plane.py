@@ -7,9 +7,12 @@ everything is verified by who asked for it.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+import stat
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any, Self
 
 import httpx2
@@ -18,13 +21,15 @@ import msgspec
 from safeconduct.app.authenticate_role import ROLE_TOKEN_TYPE
 from safeconduct.app.deliver_materials import Delivery
 from safeconduct.kernel.clock import Clock
-from safeconduct.kernel.errors import NotFound, SafeconductError
+from safeconduct.kernel.errors import NotFound, SafeconductError, UnsafeConfiguration
 from safeconduct.kernel.jose import sign_jwt
 from safeconduct.kernel.signing import Signer
 
 TOKEN_SECONDS = 60
 MAX_LINE = 4 << 20
 MAX_BUNDLE = 256 * 65_537
+_MAX_AUTHORITIES = 1 << 20
+UNTRUSTED_REMEDY = "name the authority that signed its certificate with --control-ca"
 _TIMEOUT = httpx2.Timeout(10.0, connect=3.0)
 
 
@@ -34,10 +39,47 @@ class ControlUnreachable(SafeconductError):
     kind = "unreachable"
 
 
+def control_tls(authorities: Path) -> ssl.SSLContext:
+    """TLS towards a control plane whose certificate a private authority has signed: these authorities count and no others.
+
+    authorities: PEM. The certificate's name is checked as ever. Raises UnsafeConfiguration when the file is absent, holds no
+    certificate, or can be written by others: whoever writes it says who the control plane is.
+    """
+    try:
+        with authorities.open("rb") as file:
+            found = os.fstat(file.fileno())
+            text = file.read(_MAX_AUTHORITIES + 1)
+    except OSError as error:
+        raise UnsafeConfiguration(f"cannot be read: {error.strerror}", field=str(authorities)) from None
+    if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o022:
+        raise UnsafeConfiguration(
+            "others can write the file that says whom to trust as the control plane",
+            field=str(authorities),
+            remedy=f"chmod go-w {authorities}, after a look at what it holds",
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # An intermediate authority may be named by itself: then it counts, and its sisters do not.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(cadata=text.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise UnsafeConfiguration(
+            "holds no certificate", field=str(authorities), remedy="give a PEM file of authorities"
+        ) from None
+    return context
+
+
+def untrusted(error: BaseException) -> bool:
+    """Whether a connection failed because nobody we trust has signed the other end's certificate."""
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
 class HttpControlPlane:
     """One client, for one following or a few calls. Use as an async context manager.
 
     url: of the control plane's API; audience: its issuer, once it is known (until then the URL itself is tried).
+    tls: what to trust (`control_tls`), None for the authorities that everybody trusts.
     """
 
     def __init__(
@@ -78,7 +120,7 @@ class HttpControlPlane:
         """Open a connection and leave it in the pool. Raises ControlUnreachable."""
         await self._get("/healthz", {})
 
-    async def follow(self, after: int, nonce: str) -> AsyncIterator[bytes]:
+    async def follow(self, after: int, nonce: str) -> AsyncGenerator[bytes]:
         """Lines of one following until either side ends it. Raises ControlUnreachable."""
         query = {"after": str(after), "nonce": nonce}
         try:
@@ -97,7 +139,7 @@ class HttpControlPlane:
                     if len(held) > MAX_LINE:
                         raise ControlUnreachable("a line of the stream is too long")
         except httpx2.HTTPError as error:
-            raise ControlUnreachable(f"the control plane is away ({type(error).__name__})") from None
+            raise _away(error) from None
 
     async def bundle(self, path: str) -> bytes:
         """A bundle of the record. Raises NotFound, ControlUnreachable."""
@@ -114,7 +156,7 @@ class HttpControlPlane:
                 "/api/gateway/materials", content=msgspec.json.encode({"request": request}), headers=headers
             )
         except httpx2.HTTPError as error:
-            raise ControlUnreachable(f"the control plane is away ({type(error).__name__})") from None
+            raise _away(error) from None
         if answer.status_code != 200:
             raise _refused(answer.status_code, answer.content)
         return msgspec.json.decode(answer.content, type=Delivery)
@@ -123,12 +165,18 @@ class HttpControlPlane:
         try:
             answer = await self._http.get(path, headers=headers)
         except httpx2.HTTPError as error:
-            raise ControlUnreachable(f"the control plane is away ({type(error).__name__})") from None
+            raise _away(error) from None
         if answer.status_code == 404:
             raise NotFound("the control plane has no such file", field=path)
         if answer.status_code != 200:
             raise _refused(answer.status_code, answer.content)
         return answer.content
+
+
+def _away(error: httpx2.HTTPError) -> ControlUnreachable:
+    if untrusted(error):
+        return ControlUnreachable("the control plane's certificate is not trusted", remedy=UNTRUSTED_REMEDY)
+    return ControlUnreachable(f"the control plane is away ({type(error).__name__})")
 
 
 def _refused(status: int, body: bytes) -> ControlUnreachable:

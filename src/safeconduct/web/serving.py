@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from safeconduct.app.instance_keys import InstanceKeyRing
 from safeconduct.app.node_settings import NodeSettings
 from safeconduct.app.ports import Instance
 from safeconduct.app.record_feed import Beat, RecordFeed
+from safeconduct.app.rotate_key import KeyRotation
 from safeconduct.app.shared_record import SharedRecordKeeper
 from safeconduct.app.verify_credential import CredentialVerifier
 from safeconduct.audit.key_history import KEY_HISTORY
@@ -37,9 +39,9 @@ from safeconduct.decision.cache import DecisionCache
 from safeconduct.gateway.http_messages import limits_for
 from safeconduct.gateway.quota_ledger import QuotaLedger
 from safeconduct.kernel.clock import Clock, SteadyClock
-from safeconduct.kernel.errors import Conflict, LogUnavailable, UnsafeConfiguration
+from safeconduct.kernel.errors import Conflict, LogUnavailable, SafeconductError, UnsafeConfiguration
 from safeconduct.passport.dpop import ProofReplays
-from safeconduct.settings import Settings, is_loopback
+from safeconduct.settings import Settings, connections_per_source, is_loopback
 from safeconduct.storage.log_files import FileLogDirectory
 from safeconduct.storage.position_page import Position
 from safeconduct.storage.service_log import start_service_log
@@ -48,6 +50,7 @@ from safeconduct.web.api.application import create_application
 from safeconduct.web.api.assembly import node_of
 from safeconduct.web.api.peer_protocol import PeerHttpProtocol
 from safeconduct.web.listeners import Addresses, base_url_of, check_free, tls_of
+from safeconduct.web.nodes.metrics import measure_files, node_metrics
 from safeconduct.web.nodes.shared import open_position, open_replays
 from safeconduct.web.proxy.server import ProxyServer
 from safeconduct.web.sandbox.server import SandboxServer
@@ -55,6 +58,7 @@ from safeconduct.web.tls import ListenerTls
 
 DRAIN_SECONDS = 5.0
 WATCH_SECONDS = 0.05
+FINISH_SECONDS = 2.0
 
 _log = logging.getLogger("safeconduct.serving")
 
@@ -173,6 +177,22 @@ async def count_failures(decisions: DecisionLog, clock: Clock, *, every: float =
             return
 
 
+def _finish_rotation(rotation: KeyRotation, stopping: threading.Event) -> None:
+    """Go on with a change of the workers' log key that a process before this one had begun, until all have taken it up."""
+    said = ""
+    while not stopping.is_set():
+        try:
+            if rotation.finish() is not None:
+                _log.warning("the rotation of the workers' log key is finished")
+        except (SafeconductError, OSError) as error:
+            if str(error) != said:
+                said = str(error)
+                _log.error("the rotation of the workers' log key is not finished: %s", error)
+        else:
+            return
+        stopping.wait(FINISH_SECONDS)
+
+
 async def _watch(node: FollowingNode) -> None:
     while True:
         node.watch()
@@ -221,7 +241,9 @@ async def _serve(
     watching_node: asyncio.Task[None] | None = None
     if gateway:
         node = _gateway_node(opened, decisions, replays, quotas, loopback=is_loopback(settings.gateway_host))
-        server = ProxyServer(node, upstreams, limits=limits_for(settings.body_limit))
+        server = ProxyServer(
+            node, upstreams, limits=limits_for(settings.body_limit, connections_per_source(settings))
+        )
         await server.start(
             settings.gateway_host, settings.gateway_port, tls=tls.context if tls is not None else None
         )
@@ -232,21 +254,22 @@ async def _serve(
         # What was committed between opening and subscribing.
         node.on_state(instance.record.state, ())
     feed.start()
+    metrics: Callable[[], str] = server.metrics if server is not None else str
     if workers:
         _tell_workers(settings, feed)
+        metrics = partial(node_metrics, measure_files(settings.data), instance.clock)
+    api_node = node_of(
+        opened,
+        decisions,
+        replays=replays,
+        quotas=quotas,
+        record_feed=feed,
+        workers=workers,
+        metrics=metrics,
+    )
     api = _ApiServer(
         uvicorn.Config(
-            create_application(
-                node_of(
-                    opened,
-                    decisions,
-                    replays=replays,
-                    quotas=quotas,
-                    record_feed=feed,
-                    workers=workers,
-                    metrics=server.metrics if server is not None else str,
-                )
-            ),
+            create_application(api_node),
             host=settings.api_host,
             port=settings.api_port,
             log_config=None,
@@ -261,6 +284,7 @@ async def _serve(
     )
     serving = loop.create_task(api.serve())
     watching = loop.create_task(tls.watch()) if tls is not None else None
+    ended = threading.Event()
     counting = loop.create_task(count_failures(decisions, instance.clock)) if server is None else None
     try:
         while not api.started:
@@ -284,10 +308,15 @@ async def _serve(
         _log.info("ready: gateway %s, API %s", addresses.gateway, addresses.api)
         if ready is not None:
             ready(addresses)
+        if api_node.rotation is not None:
+            threading.Thread(
+                target=_finish_rotation, args=(api_node.rotation, ended), name="finish-rotation", daemon=True
+            ).start()
         stopping = loop.create_task(stop.wait())
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
     finally:
+        ended.set()
         for task in (watching, watching_node):
             if task is not None:
                 task.cancel()

@@ -22,7 +22,6 @@ from safeconduct.passport.certificate import PeerCertificate, open_anchor
 from safeconduct.storage.key_directory import read_private
 
 WATCH_SECONDS = 1.0
-HANDSHAKE_SECONDS = 10.0
 SHUTDOWN_SECONDS = 5.0
 # TLS 1.2: forward secrecy and authenticated encryption only. TLS 1.3 has nothing weaker.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"

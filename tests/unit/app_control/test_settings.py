@@ -19,12 +19,14 @@ from safeconduct.record.events.registrations import (
 )
 from safeconduct.record.events.trust import TrustKeyAdded
 from safeconduct.settings import (
+    SOURCE_CONNECTIONS,
     Descriptor,
     Settings,
     check_issuer,
     check_listeners,
     check_no_development,
     check_production,
+    connections_per_source,
     is_loopback,
     read_descriptor,
     read_settings,
@@ -74,6 +76,8 @@ def test_settings_come_from_the_environment_and_options_win():
         ("SAFECONDUCT_TLS_PROXY", "maybe"),
         ("SAFECONDUCT_LOG_LEVEL", "loud"),
         ("SAFECONDUCT_BODY_LIMIT", "12"),
+        ("SAFECONDUCT_SOURCE_CONNECTIONS", "-1"),
+        ("SAFECONDUCT_SOURCE_CONNECTIONS", "many"),
         ("SAFECONDUCT_TLS_PROXI", "true"),
         ("SAFECONDUCT_KEY", "/x"),
     ],
@@ -82,6 +86,22 @@ def test_a_wrong_value_or_a_mistyped_name_is_refused_and_named(variable, value):
     with pytest.raises(InvalidInput) as caught:
         read_settings({variable: value})
     assert caught.value.field == variable
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        ({}, 0),
+        ({"gateway_host": "0.0.0.0"}, SOURCE_CONNECTIONS),
+        ({"gateway_host": "2001:db8::1"}, SOURCE_CONNECTIONS),
+        ({"gateway_host": "0.0.0.0", "tls_proxy": True}, 0),
+        ({"gateway_host": "0.0.0.0", "source_connections": 0}, 0),
+        ({"source_connections": 7}, 7),
+        ({"gateway_host": "0.0.0.0", "tls_proxy": True, "source_connections": 7}, 7),
+    ],
+)
+def test_sources_are_limited_where_addresses_tell_clients_apart(given, limit):
+    assert connections_per_source(read_settings({}, **given)) == limit
 
 
 def test_variables_that_are_not_ours_to_read_are_left_alone():

@@ -39,6 +39,7 @@ from safeconduct.kernel.errors import (
     VerificationFailed,
 )
 from safeconduct.kernel.ids import PassportId, SubjectId
+from safeconduct.kernel.signing import EDDSA
 from safeconduct.kernel.vocabulary import PassportStatus, SubjectKind
 from safeconduct.maintenance import back_up, put_back, upgrade_data
 from safeconduct.record.envelope import open_entry, read_entry
@@ -194,12 +195,17 @@ def test_a_damaged_log_is_not_backed_up(embedded, tmp_path):
     assert list(tmp_path.glob("backup*")) == []
 
 
+def workers_key(embedded):
+    keys = embedded.opened.keys
+    return keys.signer("worker-log") if keys.has("worker-log") else keys.make("worker-log", EDDSA)
+
+
 def worker_log(embedded, name):
     """A further decision log of the instance, as a worker process keeps one."""
     return Log.open(
         FileLogDirectory(embedded.settings.data / "decisions" / name / "log"),
         origin=f"{embedded.opened.descriptor.decision_origin}/{name}",
-        signer=embedded.opened.keys.signer("decision-log"),
+        signer=workers_key(embedded),
         clock=SystemClock(),
         create=True,
     )

@@ -69,7 +69,7 @@ class TrustKeyRevoked(msgspec.Struct, frozen=True, tag="trust_key_revoked", tag_
 class InstanceKeyRotated(msgspec.Struct, frozen=True, tag="instance_key_rotated", tag_field="type"):
     """One of the instance's own keys gave way to another.
 
-    key: `issuer | status | token | record-log | decision-log | root`. jwk, previous: the new public key and the one before,
+    key: `issuer | status | token | record-log | decision-log | worker-log | root`. jwk, previous: the new public key and the one before,
     each with its kid; empty for the root key, which has no public half.
     previous_until: first second at which the previous key verifies nothing more. cause: `scheduled | compromised`.
     """

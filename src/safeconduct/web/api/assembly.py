@@ -8,7 +8,7 @@ from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
 from safeconduct.app.check_presentation import PresentationDesk
 from safeconduct.app.exchange_token import TokenExchange
-from safeconduct.app.instance_keys import InstanceKeyRing
+from safeconduct.app.instance_keys import WORKER_LOG_KEY, InstanceKeyRing
 from safeconduct.app.nonces import Nonces
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
@@ -17,7 +17,7 @@ from safeconduct.bootstrap import OpenInstance, key_rotation
 from safeconduct.decision.explanation import told
 from safeconduct.gateway.quota_ledger import QuotaLedger
 from safeconduct.passport.dpop import ProofReplays, ReplayMemory
-from safeconduct.settings import WORKER_LOG_KEY, worker_name
+from safeconduct.settings import worker_name
 from safeconduct.storage.log_files import FileLogDirectory
 from safeconduct.upstreams.list_fetch import HttpsListFetch
 from safeconduct.web.api.node import ApiNode, DecisionLedger, ListDesk

@@ -13,5 +13,5 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @get("/metrics", opt=allow(Role.OPERATOR, Role.AUDITOR), media_type=MediaType.TEXT, sync_to_thread=False)
 def metrics(node: Node) -> Response[str]:
-    """Counters of this process's gateway in Prometheus text format."""
+    """Counters of the gateway in Prometheus text format: of this process, or of all workers beside it."""
     return Response(node.metrics(), headers={"content-type": CONTENT_TYPE})

@@ -103,7 +103,7 @@ class ApiNode(msgspec.Struct, frozen=True):
     ledger, decisions: writer and log of this process's decisions. feed: their newest, for the page.
     faults: what keeps the process from being ready, in words; empty when ready. quotas: where use is counted.
     lists: screening lists; None in a process that keeps none.
-    metrics: the gateway's counters as Prometheus text.
+    metrics: the gateway's counters as Prometheus text, of all workers where there are some.
     record_feed: what gateways elsewhere follow; None where none may. token_keys: public keys of the tokens we sign.
     """
 

@@ -1,7 +1,7 @@
 """The process of a gateway that follows the control plane: it alone talks to it, and keeps the copy that workers read.
 
-Owns the wiring of `app.follow_record`. Serves nothing. While it is away nothing is known to be current, so the workers'
-budgets run.
+Owns the wiring of `app.follow_record`. While it is away nothing is known to be current, so the workers'
+budgets run. Serves nothing but the node's metrics, on loopback, where that is asked for.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from safeconduct.app.follow_record import Enrolment, RecordFollower
 from safeconduct.audit.heartbeat import Greeting
 from safeconduct.audit.mirror import Mirror
 from safeconduct.audit.reader import PublishedLog
+from safeconduct.kernel.clock import SystemClock
 from safeconduct.settings import Settings
 from safeconduct.storage.log_files import FileLogDirectory
 from safeconduct.storage.position_page import Position, PositionPage
 from safeconduct.storage.service_log import start_service_log
 from safeconduct.upstreams.control_plane import HttpControlPlane
 from safeconduct.web.nodes.home import GatewayHome, open_home, write_whole
+from safeconduct.web.nodes.metrics import MetricsListener, measure_files, node_metrics
 from safeconduct.web.nodes.process import run_until_stopped
 from safeconduct.web.nodes.shared import ControlClock, open_position
 
@@ -49,7 +53,7 @@ def make_follower(home: GatewayHome) -> tuple[RecordFollower, Callable[[], None]
     for note in mirror.notes:
         _logger.warning("%s", note)
     subject_keys, vault = home.open_vault()
-    enrolment = Enrolment(party=home.descriptor.party, signer=home.signer())
+    enrolment = Enrolment(party=home.descriptor.party, signer=home.signer, taken_in=home.take_up)
 
     def greeted(text: str, _greeting: Greeting) -> None:
         if not home.greeting.exists() or home.greeting.read_text("ascii") != text:
@@ -60,10 +64,10 @@ def make_follower(home: GatewayHome) -> tuple[RecordFollower, Callable[[], None]
         lambda: HttpControlPlane(
             home.descriptor.control,
             party=enrolment.party,
-            signer=enrolment.signer,
+            signer=enrolment.signer(),
             audience=home.descriptor.issuer,
             clock=clock,
-            tls=None,
+            tls=home.control_tls(),
         ),
         enrolment=enrolment,
         clock=clock,
@@ -83,15 +87,28 @@ def make_follower(home: GatewayHome) -> tuple[RecordFollower, Callable[[], None]
     return follower, close
 
 
-def run_follower(settings: Settings, *, control: str | None, ready: Callable[[str], None]) -> None:
-    """Follow until SIGTERM. Ready with the first heartbeat, or at once when an earlier copy can be served from."""
-    home = open_home(settings, control=control)
+def run_follower(
+    settings: Settings,
+    *,
+    control: str | None,
+    control_ca: Path | None = None,
+    ready: Callable[[str], None],
+    metrics_port: int | None = None,
+) -> None:
+    """Follow until SIGTERM. Ready with the first heartbeat, or at once when an earlier copy can be served from.
+
+    metrics_port: on loopback, where this node's metrics are told: a gateway has no API that could.
+    """
+    home = open_home(settings, control=control, control_ca=control_ca)
     undo = start_service_log(settings.logs / "follower", level=settings.log_level)
     # Each call in its own line would drown what matters, several a minute for ever.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     follower, close = make_follower(home)
 
     async def work(stop: asyncio.Event) -> None:
+        metrics = MetricsListener(partial(node_metrics, measure_files(settings.data), SystemClock()))
+        if metrics_port is not None:
+            await metrics.start(metrics_port)
         following = asyncio.create_task(follower.run())
         first = asyncio.create_task(follower.first_beat.wait())
         stopped = asyncio.create_task(stop.wait())
@@ -99,6 +116,7 @@ def run_follower(settings: Settings, *, control: str | None, ready: Callable[[st
             await asyncio.wait({first, stopped, following}, return_when=asyncio.FIRST_COMPLETED)
         ready("")
         await asyncio.wait({stopped, following}, return_when=asyncio.FIRST_COMPLETED)
+        metrics.close()
         for task in (following, first, stopped):
             task.cancel()
         await asyncio.gather(following, first, stopped, return_exceptions=True)

@@ -3,15 +3,18 @@
 Owns `gateway.json` and the layout below. Refuses to enrol over another enrolment, and plain http beyond this machine.
 
     DATA/gateway.json          name, control plane, the record's pinned key
+    DATA/control-ca.pem        authorities that alone may sign the control plane's certificate, where one was named
     DATA/record/               its verified copy of the record
     DATA/subject-keys.db vault.db   decisions' data keys, and the secrets it was given; sealed under its own root key
     DATA/decisions/<worker>/log     one decision log per process
-    DATA/shared/               position, used proofs
+    DATA/shared/               position, used proofs, metrics
     KEYS/                      root.key node.pem decision-log.pem
 """
 
 from __future__ import annotations
 
+import logging
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +22,21 @@ import msgspec
 
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.kernel.canonical import canonical_json, strict_json
+from safeconduct.kernel.clock import Clock
 from safeconduct.kernel.errors import Conflict, InvalidInput, NotFound, UnsafeConfiguration
 from safeconduct.kernel.ids import check_name
 from safeconduct.kernel.signing import EDDSA, ES256, Signer
 from safeconduct.settings import INSTANCE_FILE, Settings, check_issuer, check_places
 from safeconduct.storage.key_directory import ROOT_KEY, KeyDirectory
+from safeconduct.storage.log_group import LogGroup
 from safeconduct.storage.subject_keys import SubjectKeys
 from safeconduct.storage.vault import SqliteVault
+from safeconduct.upstreams.control_plane import control_tls
 
 GATEWAY_FILE = "gateway.json"
+CONTROL_CA = "control-ca.pem"
+
+_logger = logging.getLogger(__name__)
 NODE_KEY = "node"
 LOG_KEY = "decision-log"
 
@@ -53,7 +62,10 @@ class GatewayDescriptor(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 class GatewayHome:
     """The home of an enrolled gateway."""
 
-    def __init__(self, settings: Settings, descriptor: GatewayDescriptor) -> None:
+    def __init__(
+        self, settings: Settings, descriptor: GatewayDescriptor, *, control_ca: Path | None = None
+    ) -> None:
+        self._control_ca = control_ca
         self.settings = settings
         self.descriptor = descriptor
         self.keys = KeyDirectory(settings.keys)
@@ -69,13 +81,49 @@ class GatewayHome:
         """The newest greeting of the control plane, as signed."""
         return self.settings.data / "greeting.jws"
 
+    def control_tls(self) -> ssl.SSLContext | None:
+        """What to trust as the control plane's certificate, read anew each time: as it was told, as it was enrolled, or None
+        for the authorities that everybody trusts. Raises UnsafeConfiguration.
+        """
+        kept = self.settings.data / CONTROL_CA
+        authorities = self._control_ca or (kept if kept.exists() else None)
+        return control_tls(authorities) if authorities is not None else None
+
     def signer(self) -> Signer:
         """Its key in the trust list."""
         return self.keys.signer(NODE_KEY)
 
+    def own_kids(self) -> list[str]:
+        """Of its key in the trust list, and of the one that waits to take its place."""
+        waiting = self.keys.pending(NODE_KEY)
+        return [self.signer().kid, *([waiting.kid] if waiting is not None else [])]
+
+    def take_up(self, kid: str) -> None:
+        """The trust list knows the key `kid` now: when it is the one that waits, it takes the present one's place."""
+        waiting = self.keys.pending(NODE_KEY)
+        if waiting is not None and waiting.kid == kid:
+            self.keys.activate(NODE_KEY)
+            _logger.info("the gateway's new key is in force: %s", kid)
+
+    def logs(self, clock: Clock) -> LogGroup:
+        """Its processes' decision logs."""
+        base = f"{self.verifier.name}/gateways/{self.descriptor.name}"
+        return LogGroup(
+            self.settings.data / "decisions",
+            self.keys,
+            LOG_KEY,
+            origin_of=lambda process: f"{base}.{process.removeprefix('worker-')}",
+            clock=clock,
+        )
+
     def open_vault(self) -> tuple[SubjectKeys, SqliteVault]:
         """Its own data keys and vault; several processes may have them open."""
-        subject_keys = SubjectKeys.open(self.settings.data, self.keys.wrapper())
+        waiting = self.keys.pending_wrapper()
+        subject_keys = SubjectKeys.open(
+            self.settings.data,
+            waiting or self.keys.wrapper(),
+            older=self.keys.wrapper() if waiting is not None else None,
+        )
         try:
             return subject_keys, SqliteVault.open(self.settings.vault, subject_keys)
         except BaseException:
@@ -87,8 +135,19 @@ def _control_url(url: str) -> str:
     return check_issuer(url.rstrip("/"), field="--control")
 
 
-def make_home(settings: Settings, *, name: str, control: str, issuer: str, record_key: str) -> GatewayHome:
-    """Make directories, keys and `gateway.json`. Raises Conflict when there is one already, InvalidInput."""
+def make_home(
+    settings: Settings,
+    *,
+    name: str,
+    control: str,
+    issuer: str,
+    record_key: str,
+    control_ca: Path | None = None,
+) -> GatewayHome:
+    """Make directories, keys and `gateway.json`. control_ca: authorities (PEM) to trust as the control plane's, kept here.
+
+    Raises Conflict when there is one already, InvalidInput, UnsafeConfiguration.
+    """
     check_places(settings)
     name = check_name(name, "name")
     verifier = LogVerifier.parse(record_key)
@@ -109,12 +168,18 @@ def make_home(settings: Settings, *, name: str, control: str, issuer: str, recor
     descriptor = GatewayDescriptor(
         name=name, control=_control_url(control), issuer=check_issuer(issuer), record_key=verifier.text()
     )
+    if control_ca is not None:
+        write_whole(settings.data / CONTROL_CA, control_ca.read_bytes())
     write_whole(settings.data / GATEWAY_FILE, canonical_json(descriptor))
     return GatewayHome(settings, descriptor)
 
 
-def open_home(settings: Settings, *, control: str | None = None) -> GatewayHome:
-    """Open an enrolled gateway's home. control: another address of the same control plane. Raises NotFound, InvalidInput."""
+def open_home(
+    settings: Settings, *, control: str | None = None, control_ca: Path | None = None
+) -> GatewayHome:
+    """Open an enrolled gateway's home. control: another address of the same control plane; control_ca: other authorities to
+    trust as its. Raises NotFound, InvalidInput, UnsafeConfiguration.
+    """
     check_places(settings)
     path = settings.data / GATEWAY_FILE
     try:
@@ -133,7 +198,9 @@ def open_home(settings: Settings, *, control: str | None = None) -> GatewayHome:
         raise UnsafeConfiguration("made by a newer release", field=str(path), remedy="upgrade this gateway")
     if control is not None:
         descriptor = msgspec.structs.replace(descriptor, control=_control_url(control))
-    return GatewayHome(settings, descriptor)
+    home = GatewayHome(settings, descriptor, control_ca=control_ca)
+    home.control_tls()  # an unusable file stops the start
+    return home
 
 
 def enrolment_of(home: GatewayHome, *, now: int, seconds: int, development: bool) -> dict[str, Any]:

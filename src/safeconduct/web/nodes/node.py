@@ -10,17 +10,20 @@ import errno
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
+from safeconduct.app.instance_keys import WORKER_LOG_KEY
 from safeconduct.bootstrap import record_running
 from safeconduct.kernel.errors import Conflict, InvalidInput
 from safeconduct.kernel.signing import EDDSA
-from safeconduct.settings import WORKER_LOG_KEY, Settings, read_descriptor, worker_name
+from safeconduct.settings import Settings, read_descriptor, worker_name
 from safeconduct.storage.key_directory import KeyDirectory
 from safeconduct.storage.service_log import start_service_log
 from safeconduct.web.listeners import Addresses, base_url_of, check_free, tls_of
 from safeconduct.web.nodes.home import open_home
+from safeconduct.web.nodes.metrics import LISTENER_HOST, measure_files
 from safeconduct.web.nodes.process import ProcessConfig, settings_as_text
 from safeconduct.web.nodes.supervisor import ProcessSpec, Supervisor, bind
 
@@ -106,6 +109,7 @@ def serve_with_workers(
             probe.bind((settings.api_host, 0))
             settings = msgspec.structs.replace(settings, api_port=int(probe.getsockname()[1]))
     check_free(settings.api_host, settings.api_port, "--api-port")
+    measure_files(settings.data).clear()
     control = ProcessSpec(
         name="control",
         config=ProcessConfig(
@@ -131,22 +135,33 @@ def run_gateway(
     *,
     workers: int = 1,
     control: str | None = None,
+    control_ca: Path | None = None,
     public_url: str = "",
+    metrics_port: int | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> int:
     """An enrolled gateway: a follower and `workers` processes, until SIGINT or SIGTERM; the exit status.
 
-    control: another address of its control plane. public_url: what clients call, when it is not the instance's audience.
+    control: another address of its control plane; control_ca: other authorities to trust as its. public_url: what clients call, when it is not the instance's audience.
+    metrics_port: on loopback, where the sum of its processes' metrics is told; None for nowhere.
     ready: called with the gateway's address. Raises NotFound (not enrolled), InvalidInput, Conflict, ProcessFailed.
     """
-    open_home(settings, control=control)
+    control_ca = control_ca.absolute() if control_ca is not None else None
+    open_home(settings, control=control, control_ca=control_ca)
     tls_of(settings)
+    if metrics_port is not None:
+        check_free(LISTENER_HOST, metrics_port, "--metrics-port")
     listeners = _listeners(settings, workers)
     settings = msgspec.structs.replace(settings, gateway_port=int(listeners[0].getsockname()[1]))
+    measure_files(settings.data).clear()
     follower = ProcessSpec(
         name="follower",
         config=ProcessConfig(
-            kind="follower", settings=settings_as_text(settings), control=control or ""
+            kind="follower",
+            settings=settings_as_text(settings),
+            control=control or "",
+            control_ca=str(control_ca or ""),
+            metrics_port=metrics_port,
         ).encode(),
     )
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import msgspec
 import uvloop
@@ -28,17 +29,19 @@ class ProcessConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a process is told. kind: `control`, `follower`, `worker`. followed: the worker's record is a copy (a gateway's).
 
     settings: as text, so that a child has the very same. number: of a worker, or how many there are (control).
-    listener, public_url: of a worker.
+    listener, public_url: of a worker. metrics_port: of a follower, that tells the node's metrics there.
     """
 
     kind: str
     settings: dict[str, str | int | bool]
     followed: bool = False
     control: str = ""
+    control_ca: str = ""
     number: int = 0
     listener: int = -1
     public_url: str = ""
     sandbox_port: int | None = None
+    metrics_port: int | None = None
 
     def encode(self) -> bytes:
         """JSON."""
@@ -103,7 +106,13 @@ def main(arguments: list[str]) -> int:
         if config.kind == "follower":
             from safeconduct.web.nodes.follower import run_follower  # noqa: PLC0415
 
-            run_follower(settings, control=config.control or None, ready=ready)
+            run_follower(
+                settings,
+                control=config.control or None,
+                control_ca=Path(config.control_ca) if config.control_ca else None,
+                ready=ready,
+                metrics_port=config.metrics_port,
+            )
             return 0
         from safeconduct.web.nodes.worker import run_worker  # noqa: PLC0415
 

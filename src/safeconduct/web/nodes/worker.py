@@ -26,30 +26,33 @@ from safeconduct.app.verify_credential import CredentialVerifier
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.audit.heartbeat import Greeting, read_greeting
 from safeconduct.audit.reader import follow_published
-from safeconduct.bootstrap import custody_of, open_quota_ledger
+from safeconduct.audit.sequencing import Log
+from safeconduct.bootstrap import custody_of, open_quota_ledger, worker_logs
 from safeconduct.decision.cache import DecisionCache
 from safeconduct.gateway.http_messages import limits_for
 from safeconduct.homes import open_budgeted_log
-from safeconduct.kernel.clock import SteadyClock
-from safeconduct.kernel.errors import UnsafeConfiguration
+from safeconduct.kernel.clock import SteadyClock, SystemClock
+from safeconduct.kernel.errors import SafeconductError, UnsafeConfiguration
 from safeconduct.kernel.signing import Signer, VerifyingKey
 from safeconduct.settings import (
-    WORKER_LOG_KEY,
     Settings,
     check_listeners,
+    connections_per_source,
     is_loopback,
     read_descriptor,
     worker_name,
 )
 from safeconduct.storage.key_directory import KeyDirectory
 from safeconduct.storage.log_files import FileLogDirectory
+from safeconduct.storage.log_group import LogGroup
 from safeconduct.storage.service_log import start_service_log
 from safeconduct.storage.stored_responses import StoredResponseTable
 from safeconduct.storage.subject_keys import SubjectKeys
 from safeconduct.storage.vault import SqliteVault
 from safeconduct.upstreams.pool import UpstreamPool
 from safeconduct.web.listeners import tls_of
-from safeconduct.web.nodes.home import LOG_KEY, GatewayHome, open_home
+from safeconduct.web.nodes.home import GatewayHome, open_home
+from safeconduct.web.nodes.metrics import Publisher, measure_files
 from safeconduct.web.nodes.process import run_until_stopped
 from safeconduct.web.nodes.shared import ControlClock, open_position, open_replays
 from safeconduct.web.proxy.server import ProxyServer
@@ -58,6 +61,7 @@ DRAIN_SECONDS = 8.0
 WATCH_SECONDS = 0.005
 """Between two looks at the position: what a commit takes to reach a worker of its own machine."""
 _LOOK_AGAIN = 1.0
+_LOOK_FOR_KEYS = 0.5
 _PATIENCE = 0.05
 
 _logger = logging.getLogger(__name__)
@@ -111,7 +115,10 @@ class _Keys(Protocol):
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """Where a worker finds things. own_key: kid of the gateway's key in the trust list, for a gateway elsewhere."""
+    """Where a worker finds things. process: its name in `logs`, which are those of all processes beside it.
+
+    own_kids: of the gateway's keys for the trust list, for a gateway elsewhere.
+    """
 
     data: Path
     name: str
@@ -119,10 +126,11 @@ class _Place(msgspec.Struct, frozen=True):
     verifier: LogVerifier
     log: Path
     log_origin: str
-    log_signer: Signer
+    process: str
+    logs: LogGroup
     facts: Callable[[], _Facts | None]
     keys: Callable[[], _Keys]
-    own_key: str | None
+    own_kids: Callable[[], list[str]] | None
 
 
 def _ours(settings: Settings, number: int) -> tuple[_Place, SubjectKeys, SqliteVault]:
@@ -138,10 +146,11 @@ def _ours(settings: Settings, number: int) -> tuple[_Place, SubjectKeys, SqliteV
         verifier=LogVerifier.of(descriptor.record_origin, keys.signer("record-log")),
         log=settings.worker_log(name),
         log_origin=f"{descriptor.decision_origin}/{name}",
-        log_signer=keys.signer(WORKER_LOG_KEY),
+        process=name,
+        logs=worker_logs(settings, descriptor, keys, SystemClock()),
         facts=lambda: facts,
         keys=lambda: keys,
-        own_key=None,
+        own_kids=None,
     )
     subject_keys = SubjectKeys.open(settings.record_directory, keys.wrapper())
     try:
@@ -176,7 +185,6 @@ def _elsewhere(settings: Settings, number: int) -> tuple[_Place, SubjectKeys, Sq
     """In a gateway's own home (`gateway`)."""
     home = open_home(settings)
     name = f"{home.descriptor.name}.{number}"
-    node = home.signer()
     place = _Place(
         data=settings.data,
         name=name,
@@ -184,10 +192,11 @@ def _elsewhere(settings: Settings, number: int) -> tuple[_Place, SubjectKeys, Sq
         verifier=home.verifier,
         log=settings.worker_log(worker_name(number)),
         log_origin=f"{home.verifier.name}/gateways/{name}",
-        log_signer=home.keys.signer(LOG_KEY),
+        process=worker_name(number),
+        logs=home.logs(SystemClock()),
         facts=lambda: _facts_of(home),
         keys=lambda: _keys_of(home),
-        own_key=node.kid,
+        own_kids=home.own_kids,
     )
     subject_keys, vault = home.open_vault()
     return place, subject_keys, vault
@@ -247,7 +256,7 @@ class _Worker:
             place.verifier,
             self._page.read,
             self._clock,
-            own_key=place.own_key,
+            own_keys=place.own_kids,
         )
 
     async def serve(
@@ -264,14 +273,15 @@ class _Worker:
         await self._synchronise(stop)
         if facts.profile == "production":
             check_listeners(settings)
-        log = open_budgeted_log(
-            place.log,
-            place.log_origin,
-            place.log_signer,
-            clock,
-            budget=settings.decision_budget,
-            create=True,
-        )
+        with place.logs.opening():
+            log = open_budgeted_log(
+                place.log,
+                place.log_origin,
+                place.logs.signer_for(place.process),
+                clock,
+                budget=settings.decision_budget,
+                create=True,
+            )
         for note in log.notes:
             _logger.warning("recovery: %s", note)
         stored = StoredResponseTable.open(settings.stored_responses)
@@ -311,8 +321,15 @@ class _Worker:
             ledger=quotas,
         )
         upstreams = UpstreamPool(loop)
-        server = ProxyServer(node, upstreams, limits=limits_for(settings.body_limit))
-        watching = [loop.create_task(self._watch(node))]
+        server = ProxyServer(
+            node, upstreams, limits=limits_for(settings.body_limit, connections_per_source(settings))
+        )
+        publisher = Publisher(server, measure_files(place.data), place.name, clock)
+        watching = [
+            loop.create_task(self._watch(node)),
+            loop.create_task(publisher.run()),
+            loop.create_task(self._take_up_keys(log)),
+        ]
         if tls is not None:
             watching.append(loop.create_task(tls.watch()))
         try:
@@ -326,6 +343,7 @@ class _Worker:
             await server.close(DRAIN_SECONDS)
             for task in watching:
                 task.cancel()
+            publisher.end()
             upstreams.close()
             quotas.close()
             stored.close()
@@ -341,6 +359,22 @@ class _Worker:
                     raise UnsafeConfiguration("the record and the control plane's greeting differ")
                 return
             await asyncio.sleep(_PATIENCE)
+
+    async def _take_up_keys(self, log: Log) -> None:
+        """Change the log's key when that is ordered: nobody else can, as long as we have the log open."""
+        refused = ""
+        while True:
+            await asyncio.sleep(_LOOK_FOR_KEYS)
+            try:
+                signer = self._place.logs.wanted(log.verifier.key.thumbprint)
+                if signer is not None:
+                    await asyncio.to_thread(log.change_key, signer)
+                    _logger.info("the decision log is signed by another key from now on: %s", signer.kid)
+                refused = ""
+            except (SafeconductError, OSError) as error:
+                if str(error) != refused:
+                    refused = str(error)
+                    _logger.error("the decision log's new key cannot be taken up: %s", error)  # noqa: TRY400 - no defect, so no trace
 
     async def _watch(self, node: FollowingNode) -> None:
         looked = 0.0

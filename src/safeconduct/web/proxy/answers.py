@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from safeconduct.gateway.admission import SOURCE, TOTAL
 from safeconduct.gateway.http_messages import Head
 from safeconduct.gateway.wires import PHRASES, error_body, request_id_line
 from safeconduct.kernel.vocabulary import Wire
@@ -34,10 +35,13 @@ def answer_bytes(
     )
 
 
-def turned_away(request_id: str, date_line: bytes) -> bytes:
-    """What a client is told that came when there were too many already; nothing of it has been read."""
-    body = error_body(
-        Wire.OPENAI, 503, "too_many_connections", "too many connections are open", request_id=request_id
+def turned_away(request_id: str, date_line: bytes, cause: str = TOTAL) -> bytes:
+    """What a client is told that came when there were too many already; nothing of it has been read. cause: as of `Places.take`."""
+    message = (
+        "too many connections are open from your address"
+        if cause == SOURCE
+        else "too many connections are open"
     )
+    body = error_body(Wire.OPENAI, 503, "too_many_connections", message, request_id=request_id)
     lines = b"retry-after: 2\r\n" + NO_RETRY + request_id_line(Wire.OPENAI, request_id)
     return answer_bytes(Head(), 503, body, keep=False, date_line=date_line, lines=lines)

@@ -57,7 +57,10 @@ FIRST_REQUEST_SECONDS = 0.5
 
 
 class ProxyConnection(Answering, asyncio.Protocol):
-    """Serves one client. `deadline` (the loop's clock) is watched by the server's sweep."""
+    """Serves one client. `deadline` (the loop's clock) is watched by the server's sweep.
+
+    place: the source under which the connection is counted already, None when `connection_made` is to count it.
+    """
 
     __slots__ = (
         "_exchange",
@@ -71,6 +74,7 @@ class ProxyConnection(Answering, asyncio.Protocol):
         "node",
         "paused",
         "peer",
+        "place",
         "server",
         "since",
         "source",
@@ -78,8 +82,9 @@ class ProxyConnection(Answering, asyncio.Protocol):
         "waiting",
     )
 
-    def __init__(self, server: ProxyServer) -> None:
+    def __init__(self, server: ProxyServer, place: str | None = None) -> None:
         self.server = server
+        self.place = place
         self.node: GatewayNode = server.node
         self.transport: asyncio.Transport | None = None
         self.source = ""
@@ -106,9 +111,13 @@ class ProxyConnection(Answering, asyncio.Protocol):
         self.peer = peer_of(transport)
         self.since = self.server.now()
         self.deadline = self.since + self.server.limits.header_seconds
-        if not self.server.connected(self):
-            self.transport.write(turned_away(self.node.new_request_id(), self.server.date_line))
+        refused = self.server.connected(self)
+        if refused is not None:
+            self.transport.write(turned_away(self.node.new_request_id(), self.server.date_line, refused))
             self.shut()
+        elif self.node.draining:
+            # Its handshake was under way when we began to go.
+            self.stop(now=False)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""

@@ -7,15 +7,17 @@ import logging
 import resource
 import socket
 import ssl
+from collections.abc import Sequence
 from email.utils import formatdate
 
 from safeconduct.app.enforce_request import GatewayNode
+from safeconduct.gateway.admission import Places, source_of
 from safeconduct.gateway.http_messages import BytesUnderWay, Limits
 from safeconduct.gateway.known_heads import KnownHeads
 from safeconduct.gateway.retrying import RetryLimits
 from safeconduct.gateway.upstream import Upstreams
+from safeconduct.web.proxy.acceptor import BACKLOG, TlsAcceptor, listen
 from safeconduct.web.proxy.connection import ProxyConnection
-from safeconduct.web.tls import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS
 
 SWEEP_SECONDS = 0.25
 # Files, listeners, databases and logs of the process itself.
@@ -58,7 +60,7 @@ class ProxyServer:
         self.retries = retries or RetryLimits()
         self.kept = 0
         self.under_way = BytesUnderWay(self.limits.under_way_bytes)
-        self.most = connections_possible(self.limits.connections)
+        self.places = Places(connections_possible(self.limits.connections), self.limits.source_connections)
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.now = self.loop.time
         self.swept = self.now()
@@ -66,6 +68,7 @@ class ProxyServer:
         self.known_heads = KnownHeads()
         self._connections: set[ProxyConnection] = set()
         self._server: asyncio.Server | None = None
+        self._acceptor: TlsAcceptor | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(
@@ -74,69 +77,87 @@ class ProxyServer:
         """Bind and serve. port 0 picks a free one. tls: None for plain HTTP. Raises OSError when the address is taken."""
         self.node.attach(self.loop)
         self._sweep()
+        if tls is not None:
+            self._accept_tls(listen(host, port, reuse_port=reuse_port), tls)
+            return
         self._server = await self.loop.create_server(
-            lambda: ProxyConnection(self),
-            host,
-            port,
-            reuse_port=reuse_port or None,
-            backlog=2048,
-            ssl=tls,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls is not None else None,
-            ssl_shutdown_timeout=SHUTDOWN_SECONDS if tls is not None else None,
+            lambda: ProxyConnection(self), host, port, reuse_port=reuse_port or None, backlog=BACKLOG
         )
-        self._bound_buffers()
+        self._bound_buffers(self._server.sockets)
 
     async def start_on(self, listener: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
         """Serve a socket that listens already; it may be shared with a parent that keeps it open when we end."""
         self.node.attach(self.loop)
         self._sweep()
+        if tls is not None:
+            self._accept_tls([listener], tls)
+            return
         self._server = await self.loop.create_server(
-            lambda: ProxyConnection(self),
-            sock=listener,
-            backlog=2048,
-            ssl=tls,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls is not None else None,
-            ssl_shutdown_timeout=SHUTDOWN_SECONDS if tls is not None else None,
+            lambda: ProxyConnection(self), sock=listener, backlog=BACKLOG
         )
-        self._bound_buffers()
+        self._bound_buffers(self._server.sockets)
 
-    def _bound_buffers(self) -> None:
+    def _accept_tls(self, listeners: list[socket.socket], tls: ssl.SSLContext) -> None:
+        self._bound_buffers(listeners)
+        self._acceptor = TlsAcceptor(self, listeners, tls)
+
+    def _bound_buffers(self, listeners: Sequence[socket.socket]) -> None:
         # Accepted connections inherit it. By itself the kernel takes in megabytes for each client that does not read, and a
         # thousand of those would exhaust what it has for all.
-        assert self._server is not None
-        for listener in self._server.sockets:
+        for listener in listeners:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.send_buffer)
 
     @property
     def port(self) -> int:
         """The port that was bound."""
-        assert self._server is not None, "start the server first"
-        return int(self._server.sockets[0].getsockname()[1])
+        accepting = self._acceptor or self._server
+        assert accepting is not None, "start the server first"
+        return int(accepting.sockets[0].getsockname()[1])
+
+    @property
+    def most(self) -> int:
+        """Connections that may be open, TLS handshakes among them."""
+        return self.places.most
 
     @property
     def connections(self) -> int:
         """Connections open now."""
         return len(self._connections)
 
+    @property
+    def handshakes(self) -> int:
+        """TLS handshakes under way now."""
+        return self._acceptor.handshakes if self._acceptor is not None else 0
+
+    def gauges(self) -> dict[str, float]:
+        """How the node stands."""
+        return self.node.gauges(self.connections, self.handshakes)
+
     def metrics(self) -> str:
         """What the node counted, and how it stands, as Prometheus text."""
-        return self.node.metrics(self.connections)
+        return self.node.metrics(self.connections, self.handshakes)
 
     async def close(self, drain_seconds: float = 10.0) -> None:
         """Stop accepting, let what is under way finish for up to `drain_seconds`, then end it. Idempotent.
 
         Writes the outstanding counts of failed authentication; the log and the upstream pool are closed by who made them.
         """
-        if self._server is None:
-            return
         server, self._server = self._server, None
+        acceptor, self._acceptor = self._acceptor, None
+        if server is None and acceptor is None:
+            return
         self.node.draining = True
-        server.close()
+        for accepting in (server, acceptor):
+            if accepting is not None:
+                accepting.close()
         for connection in list(self._connections):
             connection.stop(now=False)
         end = self.now() + drain_seconds
-        while self._connections and self.now() < end:  # noqa: ASYNC110 - shutting down is not worth an event
+        # A handshake that was under way becomes a connection, and is answered like the others.
+        while (self._connections or (acceptor is not None and acceptor.busy)) and self.now() < end:  # noqa: ASYNC110 - shutting down is not worth an event
             await asyncio.sleep(0.02)
+        if acceptor is not None:
+            acceptor.abort()
         for connection in list(self._connections):
             connection.stop(now=True)
         for _ in range(50):
@@ -154,16 +175,24 @@ class ProxyServer:
 
     # -- connections call these
 
-    def connected(self, connection: ProxyConnection) -> bool:
-        """A client connected. False when there are too many: a file left for nobody else would stop the log for good."""
-        if len(self._connections) >= self.most:
-            return False
+    def connected(self, connection: ProxyConnection) -> str | None:
+        """A client connected. Says why it is refused when there are too many: a file left for nobody else would stop the log."""
+        if connection.place is None:
+            source = source_of(connection.source)
+            refused = self.places.take(source)
+            if refused is not None:
+                self.node.measures.refused_connections[refused] += 1
+                return refused
+            connection.place = source
         self._connections.add(connection)
-        return True
+        return None
 
     def disconnected(self, connection: ProxyConnection) -> None:
         """A client is gone."""
         self._connections.discard(connection)
+        if connection.place is not None:
+            self.places.give_back(connection.place)
+            connection.place = None
 
     def report(self, error: BaseException) -> None:
         """A defect of ours: never expected, so it is worth its log line. Only its type and place are written."""
@@ -182,7 +211,7 @@ class ProxyServer:
         self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
         for connection in [each for each in self._connections if each.deadline <= now]:
             connection.timed_out()
-        if len(self._connections) * 4 > self.most * 3:
+        if self.places.taken * 4 > self.places.most * 3:
             # Nearly full: whoever only holds a connection makes room for those who send requests.
             for connection in [each for each in self._connections if each.spare(now)]:
                 connection.shut()
