@@ -12,8 +12,9 @@ from safeconduct.app.instance_keys import InstanceKeyRing
 from safeconduct.app.nonces import Nonces
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
+from safeconduct.app.register_authenticator import AuthenticatorDesk, relying_party_of
 from safeconduct.audit.checkpoint import LogVerifier
-from safeconduct.bootstrap import OpenInstance, key_rotation
+from safeconduct.bootstrap import OpenInstance, attestation_roots, key_rotation
 from safeconduct.decision.explanation import told
 from safeconduct.gateway.quota_ledger import QuotaLedger
 from safeconduct.passport.dpop import ProofReplays, ReplayMemory
@@ -66,6 +67,9 @@ def node_of(
         desk=desk,
         exchange=TokenExchange(desk, replays),
         devices=DeviceDesk(desk, replays, instance.random),
+        authenticators=AuthenticatorDesk(
+            instance, relying_party_of(instance.issuer), attestation_roots(settings)
+        ),
         status_lists=StatusListPublisher(instance),
         logs={
             "record": FileLogDirectory(settings.record_log),

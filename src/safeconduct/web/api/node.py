@@ -16,6 +16,7 @@ from safeconduct.app.exchange_token import TokenExchange
 from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
+from safeconduct.app.register_authenticator import AuthenticatorDesk
 from safeconduct.app.rotate_key import KeyRotation
 from safeconduct.audit.files import LogReader
 from safeconduct.decision.request import DecisionRequest
@@ -82,6 +83,7 @@ class ApiNode(msgspec.Struct, frozen=True):
     """One process's API: its instance, who authenticates, what it serves.
 
     desk, exchange, devices, status_lists: what holders and verifiers need; they share the desk's nonces.
+    authenticators: the subjects' passkeys.
     log_keys: verifier-key texts of the logs as they are now, by the names of `logs`. rotation: replaces the instance's keys.
     mtls: the listeners end TLS themselves, so a client certificate can bind a token.
     logs: readers of the tile logs that `/log/{name}/...` serves: `record`, `decisions`.
@@ -96,6 +98,7 @@ class ApiNode(msgspec.Struct, frozen=True):
     desk: PresentationDesk
     exchange: TokenExchange
     devices: DeviceDesk
+    authenticators: AuthenticatorDesk
     status_lists: StatusListPublisher
     logs: Mapping[str, LogReader]
     ledger: DecisionLedger
