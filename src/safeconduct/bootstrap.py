@@ -27,6 +27,7 @@ from safeconduct.audit.sequencing import Log
 from safeconduct.custody import KeyCustody
 from safeconduct.gateway.quota_ledger import QuotaLedger
 from safeconduct.homes import RecordLog, keeper_of, open_decision_log, open_record
+from safeconduct.identity.liveness import LivenessVendor, read_vendors
 from safeconduct.identity.webauthn.attestation import AttestationRoot, read_attestation_roots
 from safeconduct.kernel.canonical import canonical_json
 from safeconduct.kernel.clock import Clock, SystemClock
@@ -455,6 +456,14 @@ def attestation_roots(settings: Settings) -> tuple[AttestationRoot, ...]:
             field="attestation_roots",
             remedy="name a file, or leave it out",
         ) from None
+
+
+def liveness_vendors(settings: Settings) -> tuple[LivenessVendor, ...]:
+    """The configured providers of liveness checks. Raises UnsafeConfiguration when others can read their secrets."""
+    if settings.liveness_vendors is None:
+        return ()
+    check_private(settings.liveness_vendors)
+    return read_vendors(settings.liveness_vendors.read_bytes())
 
 
 def open_quota_ledger(settings: Settings, data: Path | None = None) -> QuotaLedger:

@@ -36,6 +36,7 @@ from safeconduct.web.api.readings import readings
 from safeconduct.web.api.registering import registering
 from safeconduct.web.api.schema import describe_api
 from safeconduct.web.api.strict_request import StrictRequest
+from safeconduct.web.api.webhooks import webhooks
 from safeconduct.web.log_files import log_files
 from safeconduct.web.oauth.endpoints import oauth, public
 from safeconduct.web.page.decisions import decisions_page
@@ -149,6 +150,7 @@ def create_application(node: ApiNode) -> Litestar:
                     *ordering,
                     *holding,
                     *authenticators,
+                    *webhooks,
                     *devices,
                     *deciding,
                     *keeping,
