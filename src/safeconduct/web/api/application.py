@@ -31,6 +31,7 @@ from safeconduct.web.api.keeping import keeping
 from safeconduct.web.api.metrics import metrics
 from safeconduct.web.api.node import ApiNode
 from safeconduct.web.api.ordering import ordering
+from safeconduct.web.api.organisations import organisations
 from safeconduct.web.api.quotas import quotas
 from safeconduct.web.api.readings import readings
 from safeconduct.web.api.registering import registering
@@ -151,6 +152,7 @@ def create_application(node: ApiNode) -> Litestar:
                     *holding,
                     *authenticators,
                     *webhooks,
+                    *organisations,
                     *devices,
                     *deciding,
                     *keeping,
