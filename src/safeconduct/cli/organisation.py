@@ -230,4 +230,6 @@ def _print(found: Any, as_json: bool) -> None:
     print_lines(*(f"  met      {line}" for line in found["met"]))
     print_lines(*(f"  missing  {line}" for line in found["missing"]))
     print_lines(*(f"  against  {line}" for line in found["contradictions"]))
+    for rule in found["customer_identification"]:
+        print_lines(*(f"  {rule['status']}    {rule['pack']} lacks {line}" for line in rule["missing"]))
     print_lines(*(f"  note     {line}" for line in case["notes"]))

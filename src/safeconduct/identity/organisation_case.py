@@ -12,6 +12,7 @@ import msgspec
 
 from safeconduct.identity.activity_code import ActivityCode, check_activity
 from safeconduct.identity.assurance import Requirement
+from safeconduct.identity.customer_file import CustomerFile, check_customer_file
 from safeconduct.identity.evidence import Outcome
 from safeconduct.identity.lei_record import LeiRecord, LeiStanding, same_name
 from safeconduct.identity.organisation import (
@@ -89,7 +90,10 @@ class SignedTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OrganisationApplication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is asked of an organisation. nobody_above_threshold: declares that no owner reaches 25 %."""
+    """What is asked of an organisation. nobody_above_threshold: declares that no owner reaches 25 %.
+
+    customer: how it pays and is reached; its name and owners stand above and are taken from there.
+    """
 
     organisation: OrganisationId
     legal_name: str
@@ -102,6 +106,7 @@ class OrganisationApplication(msgspec.Struct, frozen=True, forbid_unknown_fields
     beneficial_owners: tuple[BeneficialOwner, ...] = ()
     nobody_above_threshold: bool = False
     terms: tuple[SignedTerms, ...] = ()
+    customer: CustomerFile | None = None
 
 
 class RegistryLookup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,6 +159,8 @@ def check_application(application: OrganisationApplication) -> OrganisationAppli
     if application.registry is not None:
         _check_text(application.registry.authority, "registry.authority")
         _check_text(application.registry.number, "registry.number")
+    if application.customer is not None:
+        check_customer_file(application.customer, "customer")
     for name in ("representatives", "beneficial_owners", "terms"):
         if len(getattr(application, name)) > _MAX_PEOPLE:
             raise InvalidInput(f"more than {_MAX_PEOPLE}", field=name)
@@ -283,6 +290,17 @@ def _lei_agrees(case: OrganisationCase) -> bool:
 def _registry_agrees(case: OrganisationCase) -> bool:
     lookup = case.registry_lookup
     return lookup is not None and lookup.outcome is Outcome.PASS
+
+
+def customer_file_of(application: OrganisationApplication) -> CustomerFile:
+    """The organisation as a customer's file."""
+    return msgspec.structs.replace(
+        application.customer or CustomerFile(),
+        natural_person=False,
+        name=application.legal_name,
+        beneficial_owners=tuple(owner.name for owner in application.beneficial_owners),
+        nobody_behind=application.nobody_above_threshold,
+    )
 
 
 def evidence_of(case: OrganisationCase) -> OrganisationEvidence:

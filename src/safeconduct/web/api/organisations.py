@@ -10,6 +10,7 @@ from typing import Any
 from litestar import get, post
 from litestar.params import JSONBody
 
+from safeconduct.app.check_customer_file import check_customer_file
 from safeconduct.app.decide_organisation_case import DecideOrganisationCase, decide_organisation_case
 from safeconduct.app.import_lei_records import ImportLeiRecords, import_lei_records
 from safeconduct.app.organisation_cases import all_cases, load_case, require_own
@@ -18,6 +19,7 @@ from safeconduct.identity.organisation_case import (
     OrganisationApplication,
     OrganisationCase,
     contradictions,
+    customer_file_of,
     requirements,
 )
 from safeconduct.kernel.vocabulary import Role
@@ -92,6 +94,9 @@ def _shown(case: OrganisationCase) -> dict[str, Any]:
         "met": [f"{each.sentence} ({each.clause})" for each in asked if each.met],
         "missing": [f"{each.sentence} ({each.clause})" for each in asked if not each.met],
         "contradictions": list(contradictions(case)),
+        "customer_identification": [
+            show(found) for found in check_customer_file(customer_file_of(case.application))
+        ],
     }
 
 
