@@ -27,6 +27,8 @@ from safeconduct.audit.sequencing import Log
 from safeconduct.custody import KeyCustody
 from safeconduct.gateway.quota_ledger import QuotaLedger
 from safeconduct.homes import RecordLog, keeper_of, open_decision_log, open_record
+from safeconduct.identity.liveness import LivenessVendor, read_vendors
+from safeconduct.identity.webauthn.attestation import AttestationRoot, read_attestation_roots
 from safeconduct.kernel.canonical import canonical_json
 from safeconduct.kernel.clock import Clock, SystemClock
 from safeconduct.kernel.errors import (
@@ -444,6 +446,31 @@ def open_instance(
         stored_responses=stored_responses,
         lists=lists,
     )
+
+
+def attestation_roots(settings: Settings) -> tuple[AttestationRoot, ...]:
+    """The makers whose authenticators count as hardware; nobody's without a file of them.
+
+    Raises UnsafeConfiguration when the file cannot be read: a protection that was meant must not be absent unnoticed.
+    """
+    if settings.attestation_roots is None:
+        return ()
+    try:
+        return read_attestation_roots(settings.attestation_roots.read_bytes())
+    except OSError as error:
+        raise UnsafeConfiguration(
+            f"cannot be read: {error.strerror}",
+            field="attestation_roots",
+            remedy="name a file, or leave it out",
+        ) from None
+
+
+def liveness_vendors(settings: Settings) -> tuple[LivenessVendor, ...]:
+    """The configured providers of liveness checks. Raises UnsafeConfiguration when others can read their secrets."""
+    if settings.liveness_vendors is None:
+        return ()
+    check_private(settings.liveness_vendors)
+    return read_vendors(settings.liveness_vendors.read_bytes())
 
 
 def open_quota_ledger(settings: Settings, data: Path | None = None) -> QuotaLedger:

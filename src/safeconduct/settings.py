@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_client_ca: authorities whose client certificates are read too (PEM), beside those that holders make themselves.
     key_*: where a key is kept, as `file:`, `pkcs11:...`, `awskms:...`, `azurekms:...` or `gcpkms:...`; what was said at `init`
     or at the last rotation when left out. pkcs11_module, pkcs11_pin(_file), kms_credentials: how keys kept elsewhere are reached.
+    attestation_roots: makers of authenticators that are trusted to bind keys to hardware (JSON). liveness_vendors: providers of
+    liveness checks with the keys they sign with (JSON, mode 0600).
     body_limit: bytes of a request's body at the gateway. source_connections: see `connections_per_source`.
     quota_redis: a Redis or Valkey in which gateways on several machines count use together; without one each machine counts its
     own. record_url: the database that holds the record, where it is not in files. decision_budget: bytes that the decision log
@@ -88,6 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pkcs11_pin: Secret | None = None
     pkcs11_pin_file: Path | None = None
     kms_credentials: Path | None = None
+    attestation_roots: Path | None = None
+    liveness_vendors: Path | None = None
     log_level: str = "info"
     body_limit: int = 32 * 1024 * 1024
     source_connections: int | None = None
@@ -240,6 +244,8 @@ _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "pkcs11_pin": (Secret, "a PIN"),
     "pkcs11_pin_file": (Path, "a file of mode 0600"),
     "kms_credentials": (Path, "a JSON file of mode 0600"),
+    "attestation_roots": (Path, "a JSON file"),
+    "liveness_vendors": (Path, "a JSON file of mode 0600"),
     "log_level": (_level, "debug, info, warning or error"),
     "body_limit": (_size, "bytes, 1024 to 2147483648"),
     "source_connections": (_connections, "connections, 1 to 1000000, or 0 for no such limit"),

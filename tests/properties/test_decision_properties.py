@@ -63,7 +63,16 @@ def orders(draw, number, kinds, amends=()):
         amends=amends,
         annexes={"a": draw(organisations)},
         effective_until=draw(st.one_of(st.none(), st.integers(begin + 1, SPAN + 1))),
-        packs=draw(st.sampled_from([(), ("us.is_informed.2026",)])),
+        packs=draw(
+            st.sampled_from(
+                [
+                    (),
+                    ("us.is_informed.2026",),
+                    ("us.deemed_export",),
+                    ("us.deemed_export", "us.is_informed.2026"),
+                ]
+            )
+        ),
     )
 
 

@@ -155,6 +155,7 @@ def populate(world, seed, count):
             evidence_expires=usually(140, rng.choice([None, rng.randrange(40)])),
             affiliation=usually(Affiliation.ORG_ATTESTED, rng.choice([Affiliation.SELF, None])),
             age_over_18=usually(True, rng.choice([False, None])),
+            deemed_export=rng.choice([(), (("ear", ("AA",)),), (("ear", ("BB",)), ("itar", ("AA", "BB")))]),
             # What no decision reads must part nobody.
             fal=rng.choice([1, 2]),
             role=rng.choice([None, "chief"]),

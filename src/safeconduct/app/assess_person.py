@@ -20,7 +20,7 @@ from safeconduct.identity.eligibility import (
     eligible,
 )
 from safeconduct.identity.evidence_import import PersonEvidence
-from safeconduct.identity.nationality import held_at, us_person_everywhere
+from safeconduct.identity.nationality import deemed_export_everywhere, held_at, us_person_everywhere
 from safeconduct.identity.screening.result import is_clear
 from safeconduct.kernel.errors import Conflict, InvalidInput
 from safeconduct.kernel.ids import OrganisationId, SubjectId
@@ -196,6 +196,7 @@ def derive_claims(
         citizenships=None if person.citizenships is None else held_at(person.citizenships, now),
         residencies=None if person.residencies is None else held_at(person.residencies, now),
         us_person=us_person_everywhere(person.us_status),
+        deemed_export=deemed_export_everywhere(person.citizenships, person.residencies, now),
         organisation=person.organisation,
         role=person.role,
         sector=organisation.registered.sector if organisation is not None else None,

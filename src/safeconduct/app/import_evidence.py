@@ -212,7 +212,7 @@ def _import_person(
             if key is not None:
                 index.bind(subject, "authenticator", key.thumbprint)
         for alert in alerts:
-            vault.put(_ALERT, f"{subject}:{alert.document}", subject, msgspec.json.encode(alert))
+            raise_alert(instance, alert)
 
     assessment, position, recorded = assess()
     vault.put(_ASSESSMENT, subject, subject, msgspec.json.encode(assessment))
@@ -340,6 +340,12 @@ def references(instance: Instance) -> dict[SubjectId, str]:
         except NotFound:  # erased between the two reads
             continue
     return found
+
+
+def raise_alert(instance: Instance, alert: Alert) -> None:
+    """Keep an alert for whoever watches; one per subject and document."""
+    name = f"{alert.subject}:{alert.document}"
+    instance.vault.put(_ALERT, name, alert.subject, msgspec.json.encode(alert))
 
 
 def alerts(instance: Instance) -> list[Alert]:

@@ -183,12 +183,16 @@ class Classes:
             if isinstance(leaf, CitizenshipIn)
         }
         countries = sorted(asked, key=sorted)
+        # Only packs that an order cites ask to which countries showing something is an export.
+        cited = any(held.imported.packs for held in self._directives)
         table: dict[Any, int] = {}
         codes = np.zeros(len(self._columns.profiles), dtype=np.int64)
         for place, claims in enumerate(self._columns.profiles):
             held = claims.citizenships
             told = (bool(held), *(not one.isdisjoint(held or ()) for one in countries))
             read = msgspec.structs.replace(claims, citizenships=None)
+            if not cited:
+                read = msgspec.structs.replace(read, deemed_export=())
             codes[place] = table.setdefault((read, told), len(table))
         return Coded(codes, max(1, len(table)))
 

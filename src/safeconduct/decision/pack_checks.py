@@ -10,6 +10,14 @@ import functools
 
 import msgspec
 
+from safeconduct.authorization.predicate import (
+    DEFAULT_REGIME,
+    CitizenshipIn,
+    IsUsPerson,
+    LocationIn,
+    Predicate,
+    leaves,
+)
 from safeconduct.decision import rules
 from safeconduct.decision.holder_checks import session_aal
 from safeconduct.decision.inquiry import Inquiry
@@ -17,42 +25,57 @@ from safeconduct.decision.model_checks import closed_stage
 from safeconduct.decision.order_checks import order_reason, unanswered_orders
 from safeconduct.decision.response import Reason
 from safeconduct.kernel.ids import DirectiveId
-from safeconduct.kernel.vocabulary import Binding, Code, DirectiveKind, UsPerson
+from safeconduct.kernel.vocabulary import Binding, DirectiveKind, Level, UsPerson
 from safeconduct.policy.selection import Selection, selected
 from safeconduct.policy.slices import Clause, PolicyFailed, Question, Slice, compile_slices, forbidding
 from safeconduct.record.projections import DirectiveState
 
 _NONE: frozenset[str] = frozenset()
+# Facts that few packs read: they are worked out only for those whose text names one.
+_FURTHER = (
+    "deemed_export_ear",
+    "deemed_export_itar",
+    "minimum_age",
+    "age_over_18",
+    "enclave_asked",
+    "origin_attested",
+    "deployment_attested",
+)
 # Members of an enumeration are looked up slowly on Python 3.11; these stand on the hot path.
 _KEY = Binding.KEY
+_C4 = Level.C4
 _YES = UsPerson.YES
 _LICENCE_REQUIRED = DirectiveKind.LICENCE_REQUIRED
 
 
 class Plan(msgspec.Struct, frozen=True, eq=False):
-    """What is run for one kind of question. packs: `pack@version`; cited: ids of those that read a directive."""
+    """What is run for one kind of question. packs: `pack@version`; cited: ids of those that read a directive.
+
+    further: whether a pack runs that reads more than what is told of every question.
+    """
 
     packs: tuple[str, ...]
     cited: tuple[str, ...]
     jurisdictions: frozenset[str]
     slices: tuple[Slice, ...]
+    further: bool
 
 
 @functools.lru_cache(maxsize=1024)
-def _plan(selection: Selection, closed: bool, cited: frozenset[str]) -> Plan:
+def _plan(selection: Selection, closed: bool, cited: frozenset[str], age_limit: bool, enclave: bool) -> Plan:
+    waited_for = {"closed_stage": closed, "age_limit": age_limit, "enclave": enclave}
     running = tuple(
         pack
         for pack in selection.packs
         # A scope that this build does not know is taken for the widest.
-        if pack.scope not in {"closed_stage", "cited_order"}
-        or (pack.scope == "closed_stage" and closed)
-        or (pack.scope == "cited_order" and pack.pack in cited)
+        if (pack.pack in cited if pack.scope == "cited_order" else waited_for.get(pack.scope, True))
     )
     return Plan(
         packs=tuple(pack.name for pack in running),
         cited=tuple(pack.pack for pack in running if pack.scope == "cited_order"),
         jurisdictions=frozenset(pack.jurisdiction for pack in running if pack.jurisdiction),
         slices=compile_slices(tuple(pack.source for pack in running)) if running else (),
+        further=any(fact in pack.source.policies for pack in running for fact in _FURTHER),
     )
 
 
@@ -71,8 +94,11 @@ def check_packs(inquiry: Inquiry) -> None:
         cited = frozenset(orders[0].imported.packs)
     elif orders:
         cited = frozenset([name for order in orders for name in order.imported.packs])
+    registered = inquiry.deployment.registered if inquiry.deployment is not None else None
+    enclave = inquiry.level >= _C4 or (registered is not None and registered.enclave is not None)
+    minimum_age = inquiry.variant.registered.minimum_age
     try:
-        plan = _plan(selection, closed, cited)
+        plan = _plan(selection, closed, cited, minimum_age is not None, enclave)
     except (PolicyFailed, ValueError) as error:
         inquiry.deny(rules.POLICY_FAILED, f"a policy cannot be run: {type(error).__name__}")
         return
@@ -80,7 +106,6 @@ def check_packs(inquiry: Inquiry) -> None:
         return
     inquiry.packs = plan.packs
     inquiry.jurisdictions.extend(plan.jurisdictions)
-    open_orders = _open_orders(inquiry, plan) if plan.cited else {}
     claims = inquiry.claims
     compartments = inquiry.variant.required_compartments
     # In the order of their declaration: naming each costs on the hot path.
@@ -92,40 +117,81 @@ def check_packs(inquiry: Inquiry) -> None:
         inquiry.request.binding is not _KEY,
         closed,
         listed,
-        bool(open_orders),
+        False,
         tuple([regime for regime, value in claims.us_person if value == _YES]),
     )
+    if plan.further:
+        question = msgspec.structs.replace(
+            question,
+            deemed_export_ear=claims.deemed_export_under("ear"),
+            deemed_export_itar=claims.deemed_export_under("itar"),
+            minimum_age=minimum_age or 0,
+            age_over_18=claims.age_over_18 is True,
+            enclave_asked=enclave,
+            # INVARIANT: no request brings an attestation that this build verified, so none is attested (check_enclave).
+            origin_attested=False,
+            deployment_attested=False,
+        )
     try:
-        for compiled in plan.slices:
-            for clause in forbidding(compiled, question):
-                _join(inquiry, clause, open_orders.get(clause.pack, []))
+        _ask(inquiry, plan, question, _open_orders(inquiry, plan) if plan.cited else [])
     except (PolicyFailed, ValueError) as error:
         inquiry.deny(rules.POLICY_FAILED, f"a policy could not be evaluated: {type(error).__name__}")
 
 
-def _open_orders(inquiry: Inquiry, plan: Plan) -> dict[str, list[DirectiveState]]:
-    """By pack, the licence requirements in force that cite it and that nothing answers."""
-    found: dict[str, list[DirectiveState]] = {}
-    unanswered = unanswered_orders(inquiry)
-    for pack in plan.cited:
-        for order in unanswered:
-            if order.imported.kind is _LICENCE_REQUIRED and pack in order.imported.packs:
-                found.setdefault(pack, []).append(order)
-    return found
+def _ask(inquiry: Inquiry, plan: Plan, question: Question, orders: list[DirectiveState]) -> None:
+    """Ask every slice, once for each open order with that order's own facts: what two orders name is never mixed."""
+    if not orders:
+        for compiled in plan.slices:
+            for clause in forbidding(compiled, question):
+                _join(inquiry, clause, None)
+        return
+    for place, order in enumerate(orders):
+        regimes, countries = _named(order.applies_to)
+        asked = msgspec.structs.replace(
+            question, order_open=True, order_regimes=regimes, order_countries=countries
+        )
+        for compiled in plan.slices:
+            for clause in forbidding(compiled, asked):
+                if clause.pack in plan.cited:
+                    if clause.pack in order.imported.packs:
+                        _join(inquiry, clause, order)
+                elif place == 0:
+                    _join(inquiry, clause, None)
 
 
-def _join(inquiry: Inquiry, clause: Clause, orders: list[DirectiveState]) -> None:
+@functools.lru_cache(maxsize=4096)
+def _named(predicate: Predicate | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Regimes and countries that an order's predicate names; the usual regime when it names none."""
+    found = list(leaves(predicate)) if predicate is not None else []
+    regimes = {leaf.regime for leaf in found if isinstance(leaf, IsUsPerson)} or {DEFAULT_REGIME}
+    countries = {
+        country
+        for leaf in found
+        if isinstance(leaf, (CitizenshipIn, LocationIn))
+        for country in leaf.countries
+    }
+    return tuple(sorted(regimes)), tuple(sorted(countries))
+
+
+def _open_orders(inquiry: Inquiry, plan: Plan) -> list[DirectiveState]:
+    """The licence requirements in force that cite a pack that runs and that nothing answers."""
+    return [
+        order
+        for order in unanswered_orders(inquiry)
+        if order.imported.kind is _LICENCE_REQUIRED and not set(plan.cited).isdisjoint(order.imported.packs)
+    ]
+
+
+def _join(inquiry: Inquiry, clause: Clause, order: DirectiveState | None) -> None:
     """Cite the pack in the core's reasons for the same code and order; where there is none, the pack denies by itself."""
-    for order in orders:
-        if not _cite(inquiry, clause, order.imported.directive):
-            withheld = order_reason(order, Code.LICENCE_MISSING).withheld
-            inquiry.reasons.append(
-                msgspec.structs.replace(
-                    _own_reason(clause), directive=order.imported.directive, withheld=withheld
-                )
-            )
-    if not orders and not _cite(inquiry, clause, None):
-        inquiry.reasons.append(_own_reason(clause))
+    directive = order.imported.directive if order is not None else None
+    if _cite(inquiry, clause, directive):
+        return
+    own = _own_reason(clause)
+    if order is not None:
+        withheld = order_reason(order, clause.code).withheld
+        own = msgspec.structs.replace(own, directive=directive, withheld=withheld)
+    inquiry.reasons.append(own)
 
 
 def _cite(inquiry: Inquiry, clause: Clause, directive: DirectiveId | None) -> bool:

@@ -18,6 +18,7 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
     evidence_expires: seconds since the epoch, the earliest expiry of the evidence the assurance rests on.
     citizenships, residencies: ISO 3166-1 alpha-2 codes held now.
     us_person: pairs (regime, value), e.g. (("ear", "no"),).
+    deemed_export: pairs (regime, countries) to which showing this person controlled technology counts as an export.
     """
 
     ial: int | None = None
@@ -34,6 +35,7 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
     compartments: tuple[Compartment, ...] = ()
     caveats: tuple[str, ...] = ()
     age_over_18: bool | None = None
+    deemed_export: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def us_person_for(self, regime: str) -> UsPerson:
         """The disclosed value for a regime; UNDECLARED when it was not disclosed."""
@@ -41,3 +43,10 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True, cache_hash=True):
             if name == regime:
                 return value
         return UsPerson.UNDECLARED
+
+    def deemed_export_under(self, regime: str) -> tuple[str, ...]:
+        """The disclosed countries for a regime; empty when they were not disclosed."""
+        for name, countries in self.deemed_export:
+            if name == regime:
+                return countries
+        return ()

@@ -37,6 +37,7 @@ class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compartments: tuple[Compartment, ...] = ()
     caveats: tuple[_Text, ...] = ()
     age_over_18: bool | None = None
+    deemed_export: dict[_Text, tuple[_Country, ...]] | None = None
 
 
 FACT_NAMES = _Facts.__struct_fields__
@@ -54,6 +55,8 @@ def to_facts(claims: Claims) -> dict[str, Any]:
             continue
         if name == "us_person":
             facts[name] = {regime: str(answer) for regime, answer in value}
+        elif name == "deemed_export":
+            facts[name] = {regime: list(countries) for regime, countries in value}
         elif name == "level":
             facts[name] = value.name
         elif isinstance(value, tuple):
@@ -86,6 +89,7 @@ def from_facts(facts: dict[str, Any]) -> Claims:
         compartments=read.compartments,
         caveats=read.caveats,
         age_over_18=read.age_over_18,
+        deemed_export=tuple(sorted(read.deemed_export.items())) if read.deemed_export else (),
     )
 
 

@@ -28,7 +28,7 @@ KEY_BINDING_TYP = "kb+jwt"
 VCT = "urn:safeconduct:vct:passport:1"
 
 _SPLIT_LISTS = ("compartments", "caveats")
-_SPLIT_OBJECTS = ("us_person",)
+_SPLIT_OBJECTS = ("us_person", "deemed_export")
 
 
 def digest(disclosure: str) -> str:

@@ -14,7 +14,7 @@ from immutables import Map
 from safeconduct.policy.slices import Source
 from safeconduct.record.projections import PackState
 
-SCOPES: Final = ("every_request", "closed_stage", "cited_order")
+SCOPES: Final = ("every_request", "closed_stage", "cited_order", "age_limit", "enclave")
 
 
 class ActivePack(msgspec.Struct, frozen=True, cache_hash=True):

@@ -43,6 +43,15 @@ class Question(msgspec.Struct, frozen=True):
     organisation_listed: bool = False
     order_open: bool = False
     us_person_under: tuple[str, ...] = ()
+    order_regimes: tuple[str, ...] = ()
+    order_countries: tuple[str, ...] = ()
+    deemed_export_ear: tuple[str, ...] = ()
+    deemed_export_itar: tuple[str, ...] = ()
+    minimum_age: int = 0
+    age_over_18: bool = False
+    enclave_asked: bool = False
+    origin_attested: bool = False
+    deployment_attested: bool = False
 
 
 class Clause(msgspec.Struct, frozen=True):

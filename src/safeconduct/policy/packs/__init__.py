@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from safeconduct.identity.customer_file import CustomerFile
 from safeconduct.kernel.canonical import sha256_hex
 from safeconduct.policy.slices import Question
 from safeconduct.record.events.trust import PackPublished
@@ -22,6 +23,14 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     context: Question
     forbids: tuple[str, ...]
+
+
+class CompletenessCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A test case of a completeness pack: a customer's file and the members whose sentences are missing."""
+
+    name: str
+    file: CustomerFile
+    missing: tuple[str, ...]
 
 
 class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,19 +48,27 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, Any]
 
 
-def _folders() -> list[Traversable]:
+def _folders(kind: str) -> list[Traversable]:
     root = resources.files(__package__ or __name__)
     return sorted(
-        (folder for folder in root.iterdir() if folder.is_dir() and (folder / "pack.json").is_file()),
+        (
+            folder
+            for folder in root.iterdir()
+            if folder.is_dir() and (folder / "pack.json").is_file() and _metadata(folder).kind == kind
+        ),
         key=lambda folder: folder.name,
     )
 
 
+def _metadata(folder: Traversable) -> Metadata:
+    return msgspec.json.decode((folder / "pack.json").read_bytes(), type=Metadata)
+
+
 def load_shipped(recorded_at: int = 0) -> list[PackPublished]:
-    """The shipped packs as events, ordered by id. recorded_at: seconds, when they enter the record."""
+    """The shipped decision packs as events, ordered by id. recorded_at: seconds, when they enter the record."""
     found = []
-    for folder in _folders():
-        metadata = msgspec.json.decode((folder / "pack.json").read_bytes(), type=Metadata)
+    for folder in _folders("decision"):
+        metadata = _metadata(folder)
         policies = (folder / "rule.cedar").read_text("utf-8")
         found.append(
             PackPublished(
@@ -65,8 +82,19 @@ def load_shipped(recorded_at: int = 0) -> list[PackPublished]:
 
 
 def load_cases() -> dict[str, tuple[Case, ...]]:
-    """The test cases of each shipped pack, by pack id."""
+    """The test cases of each shipped decision pack, by pack id."""
     return {
         folder.name: msgspec.json.decode((folder / "cases.json").read_bytes(), type=tuple[Case, ...])
-        for folder in _folders()
+        for folder in _folders("decision")
+    }
+
+
+def load_computations() -> dict[str, tuple[Metadata, tuple[CompletenessCase, ...]]]:
+    """The shipped computation packs with their test cases, by pack id. They run where they are asked, not per request."""
+    return {
+        folder.name: (
+            _metadata(folder),
+            msgspec.json.decode((folder / "cases.json").read_bytes(), type=tuple[CompletenessCase, ...]),
+        )
+        for folder in _folders("computation")
     }

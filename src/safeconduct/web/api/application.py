@@ -21,6 +21,7 @@ from litestar.types import Message, Scope
 from safeconduct import __version__
 from safeconduct.kernel.errors import SafeconductError
 from safeconduct.web.api.access import allow, caller_of, declares_access, guard, presentation_of, source_of
+from safeconduct.web.api.authenticators import authenticators
 from safeconduct.web.api.deciding import deciding
 from safeconduct.web.api.devices import devices
 from safeconduct.web.api.following import following
@@ -30,12 +31,14 @@ from safeconduct.web.api.keeping import keeping
 from safeconduct.web.api.metrics import metrics
 from safeconduct.web.api.node import ApiNode
 from safeconduct.web.api.ordering import ordering
+from safeconduct.web.api.organisations import organisations
 from safeconduct.web.api.quotas import quotas
 from safeconduct.web.api.readings import readings
 from safeconduct.web.api.registering import registering
 from safeconduct.web.api.schema import describe_api
 from safeconduct.web.api.screening import screening
 from safeconduct.web.api.strict_request import StrictRequest
+from safeconduct.web.api.webhooks import webhooks
 from safeconduct.web.log_files import log_files
 from safeconduct.web.oauth.endpoints import oauth, public
 from safeconduct.web.page.decisions import decisions_page
@@ -148,6 +151,9 @@ def create_application(node: ApiNode) -> Litestar:
                     *registering,
                     *ordering,
                     *holding,
+                    *authenticators,
+                    *webhooks,
+                    *organisations,
                     *devices,
                     *deciding,
                     *keeping,

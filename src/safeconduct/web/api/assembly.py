@@ -6,14 +6,16 @@ from collections.abc import Callable
 
 from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
+from safeconduct.app.check_liveness import LivenessDesk
 from safeconduct.app.check_presentation import PresentationDesk
 from safeconduct.app.exchange_token import TokenExchange
 from safeconduct.app.instance_keys import WORKER_LOG_KEY, InstanceKeyRing
 from safeconduct.app.nonces import Nonces
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
+from safeconduct.app.register_authenticator import AuthenticatorDesk, relying_party_of
 from safeconduct.audit.checkpoint import LogVerifier
-from safeconduct.bootstrap import OpenInstance, key_rotation
+from safeconduct.bootstrap import OpenInstance, attestation_roots, key_rotation, liveness_vendors
 from safeconduct.decision.explanation import told
 from safeconduct.gateway.quota_ledger import QuotaLedger
 from safeconduct.passport.dpop import ProofReplays, ReplayMemory
@@ -67,6 +69,10 @@ def node_of(
         desk=desk,
         exchange=TokenExchange(desk, replays),
         devices=DeviceDesk(desk, replays, instance.random),
+        authenticators=AuthenticatorDesk(
+            instance, relying_party_of(instance.issuer), attestation_roots(settings)
+        ),
+        liveness=LivenessDesk(instance, liveness_vendors(settings)),
         status_lists=StatusListPublisher(instance),
         logs={
             "record": FileLogDirectory(settings.record_log),

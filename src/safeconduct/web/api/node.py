@@ -11,12 +11,14 @@ from litestar.params import FromPath, FromQuery
 
 from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
+from safeconduct.app.check_liveness import LivenessDesk
 from safeconduct.app.check_presentation import PresentationDesk
 from safeconduct.app.exchange_token import TokenExchange
 from safeconduct.app.import_screening_list import ListFetch
 from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
+from safeconduct.app.register_authenticator import AuthenticatorDesk
 from safeconduct.app.rotate_key import KeyRotation
 from safeconduct.audit.files import LogReader
 from safeconduct.decision.request import DecisionRequest
@@ -97,6 +99,7 @@ class ApiNode(msgspec.Struct, frozen=True):
     """One process's API: its instance, who authenticates, what it serves.
 
     desk, exchange, devices, status_lists: what holders and verifiers need; they share the desk's nonces.
+    authenticators: the subjects' passkeys. liveness: providers of liveness checks and their sessions.
     log_keys: verifier-key texts of the logs as they are now, by the names of `logs`. rotation: replaces the instance's keys.
     mtls: the listeners end TLS themselves, so a client certificate can bind a token.
     logs: readers of the tile logs that `/log/{name}/...` serves: `record`, `decisions`.
@@ -112,6 +115,8 @@ class ApiNode(msgspec.Struct, frozen=True):
     desk: PresentationDesk
     exchange: TokenExchange
     devices: DeviceDesk
+    authenticators: AuthenticatorDesk
+    liveness: LivenessDesk
     status_lists: StatusListPublisher
     logs: Mapping[str, LogReader]
     ledger: DecisionLedger

@@ -111,6 +111,8 @@ def _complete(operation: dict[str, Any], path: str, roles: frozenset[Role] | Non
         statuses |= {401, 403}
     if path.startswith("/oauth/"):
         statuses |= {401}
+    if path.startswith("/api/webhooks/"):
+        statuses |= {409, 413}
     if "requestBody" in operation or roles is not None:
         statuses |= {409, 413, 415}
     content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
