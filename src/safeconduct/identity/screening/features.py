@@ -1,0 +1,152 @@
+"""What of two names speaks against their being the same, as numbers from 0 to about 1: the terms of the score.
+
+Every feature is 0 when nothing speaks against. Each comes with what was compared, so that a score can be explained.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from rapidfuzz.distance import OSA
+
+from safeconduct.identity.screening.comparison import Alignment, align
+from safeconduct.identity.screening.name import Name, PartKind
+
+_MINOR: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
+
+PERSON_FEATURES: Final = (
+    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "extra_in_query", "extra_in_entry", "missing_words", "initials",
+    "order", "thin", "single_word", "whole", "script", "first_letters", "patronymic", "common_only", "only_initials",
+)  # fmt: skip
+ORGANISATION_FEATURES: Final = (
+    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "extra_in_query", "extra_in_entry", "missing_words", "order", "thin",
+    "single_word", "whole", "script", "first_letters", "numbers", "legal_form", "places", "generic_only", "generic_conflict", "acronym",
+)  # fmt: skip
+
+
+class Compared(NamedTuple):
+    """features: by name. alignment: what they were counted from."""
+
+    features: dict[str, float]
+    alignment: Alignment
+
+
+def _weight(name: Name, places: tuple[int, ...]) -> float:
+    return sum(name.parts[at].weight for at in places)
+
+
+def _sorted_letters(name: Name) -> str:
+    return " ".join(sorted(part.text for part in name.parts if part.kind not in _MINOR))
+
+
+def _clip(value: float) -> float:
+    return 0.0 if value < 0.0 else min(value, 1.0)
+
+
+def compare(query: Name, entry: Name) -> Compared:
+    """All features of two names that were taken apart for the same kind of holder. Both must have at least one part."""
+    alignment = align(query, entry)
+    a, b = query.parts, entry.parts
+    total_a = sum(part.weight for part in a) or 0.01
+    total_b = sum(part.weight for part in b) or 0.01
+    matched = told = spelled = worst = initials = first = common = core = 0.0
+    longest = 0
+    core_pairs = []
+    for pair in alignment.pairs:
+        weight = (_weight(query, pair.query) + _weight(entry, pair.entry)) / 2
+        matched += weight
+        unlike = 1.0 - pair.likeness
+        kind = a[pair.query[0]].kind
+        other = b[pair.entry[0]].kind
+        if pair.reading == "initial":
+            initials += max(_weight(query, pair.query), _weight(entry, pair.entry))
+            core_pairs.append(pair)
+            continue
+        spelled += weight * unlike
+        told += weight * (1.0 - min(1.0, 2.0 * unlike))
+        if kind not in _MINOR or other not in _MINOR:
+            core_pairs.append(pair)
+            core += weight
+            longest += 1
+            worst = max(worst, unlike * min(1.0, weight / 0.6))
+            heard_a, heard_b = a[pair.query[0]].sound[:1], b[pair.entry[0]].sound[:1]
+            if heard_a != heard_b and unlike > 0.05 and not (query.consonantal or entry.consonantal):
+                first += weight
+            if kind in {PartKind.COMMON, PartKind.GENERIC} and other in {PartKind.COMMON, PartKind.GENERIC}:
+                common += weight
+    left_a = _weight(query, alignment.query_left)
+    left_b = _weight(entry, alignment.entry_left)
+    conflict = min(left_a, left_b)
+    core_pairs.sort(key=lambda pair: pair.query)
+    turned = sum(1 for one, two in zip(core_pairs, core_pairs[1:], strict=False) if two.entry < one.entry)
+    consonants = query.consonantal or entry.consonantal
+    if consonants:
+        whole = 0.0
+    elif query.script is entry.script and query.script.value in {"han", "hangul"}:
+        whole = 1.0 - OSA.normalized_similarity(query.text.replace(" ", ""), entry.text.replace(" ", ""))
+    else:
+        whole = 1.0 - max(
+            OSA.normalized_similarity(_sorted_letters(query), _sorted_letters(entry)),
+            OSA.normalized_similarity(query.joined, entry.joined),
+        )
+    spelling = spelled / matched if matched else 1.0
+    features = {
+        "spelling": spelling,
+        "spelling_squared": _clip(spelling * 3) ** 2,
+        "worst_word": _clip(worst * 2),
+        "worst_squared": _clip(worst * 2) ** 2,
+        "conflict": _clip(conflict / (min(total_a, total_b))),
+        "extra_in_query": _clip((left_a - conflict) / total_a),
+        "extra_in_entry": _clip((left_b - conflict) / total_b),
+        "missing_words": _clip((left_a + left_b - 2 * conflict) / 3),
+        "order": _clip(turned / 2),
+        "thin": _clip(1.0 - told / 2.2),
+        "single_word": 1.0 if longest == 1 and len(a) + len(b) > 2 else 0.0,
+        "whole": whole,
+        "script": 1.0 if consonants and not (query.consonantal and entry.consonantal) else 0.0,
+        "first_letters": first / core if core else 0.0,
+    }
+    if query.person:
+        features |= {
+            "initials": _clip(initials / min(total_a, total_b) if initials else 0.0),
+            "only_initials": 1.0 if initials and core < 0.5 else 0.0,
+            "patronymic": _patronymics(query, entry, alignment),
+            "common_only": common / core if core else 1.0,
+        }
+    else:
+        features |= _organisation(query, entry, alignment, common / core if core else 1.0)
+    return Compared(features, alignment)
+
+
+def _patronymics(query: Name, entry: Name, alignment: Alignment) -> float:
+    """1 when both name a father, and not the same one."""
+    fathers_a = {at for at, part in enumerate(query.parts) if part.kind is PartKind.PATRONYMIC}
+    fathers_b = {at for at, part in enumerate(entry.parts) if part.kind is PartKind.PATRONYMIC}
+    if not fathers_a or not fathers_b:
+        return 0.0
+    for pair in alignment.pairs:
+        if fathers_a & set(pair.query) and fathers_b & set(pair.entry) and pair.likeness >= 0.75:
+            return 0.0
+    return 1.0
+
+
+def _organisation(query: Name, entry: Name, alignment: Alignment, common: float) -> dict[str, float]:
+    a, b = query.parts, entry.parts
+    numbers_a = sorted(part.text for part in a if part.kind is PartKind.NUMBER)
+    numbers_b = sorted(part.text for part in b if part.kind is PartKind.NUMBER)
+    places_a = [at for at in alignment.query_left if a[at].kind is PartKind.PLACE]
+    places_b = [at for at in alignment.entry_left if b[at].kind is PartKind.PLACE]
+    generic_a = [at for at in alignment.query_left if a[at].kind is PartKind.GENERIC]
+    generic_b = [at for at in alignment.entry_left if b[at].kind is PartKind.GENERIC]
+    unlike_places = any(
+        a[pair.query[0]].kind is PartKind.PLACE and b[pair.entry[0]].kind is PartKind.PLACE and pair.likeness < 0.95
+        for pair in alignment.pairs
+    )
+    return {
+        "numbers": 0.0 if numbers_a == numbers_b else 1.0 if numbers_a and numbers_b else 0.5,
+        "legal_form": 1.0 if query.forms and entry.forms and not query.forms & entry.forms else 0.0,
+        "places": 1.0 if (places_a and places_b) or unlike_places else 0.6 if places_a or places_b else 0.0,
+        "generic_only": common,
+        "generic_conflict": 1.0 if generic_a and generic_b else 0.0,
+        "acronym": 0.0,
+    }
