@@ -18,6 +18,9 @@ from safeconduct.identity.screening.words import SAME_NAME
 PAIRED: Final = 0.55
 # Joined words must be this alike, or the joining is not believed.
 JOINED: Final = 0.8
+# Whole names without spaces must be this alike for the spaces to be what differs; shorter ones say too little.
+RESPACED: Final = 0.92
+_RESPACED_LETTERS: Final = 6
 _SECONDARY: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 _INITIAL_LIKENESS: Final = 0.9
 
@@ -44,6 +47,8 @@ class Alignment(NamedTuple):
 @lru_cache(maxsize=262_144)
 def likeness(a: Part, b: Part, consonants_only: bool) -> tuple[float, str]:
     """How alike two words are, 0 to 1, and by which reading."""
+    if a.native and b.native and not consonants_only and _same_script_block(a.native, b.native):
+        return _letters(a.native, b.native), "own script"
     if a.text == b.text:
         return 1.0, "same"
     if a.kind is PartKind.NUMBER or b.kind is PartKind.NUMBER:
@@ -55,8 +60,6 @@ def likeness(a: Part, b: Part, consonants_only: bool) -> tuple[float, str]:
             return 0.0, "initial"
         same = other.text[0] == initial.text[0] or other.sound[0] == initial.sound[0]
         return (_INITIAL_LIKENESS, "initial") if same else (0.0, "initial")
-    if a.native and b.native and not consonants_only and _same_script_block(a.native, b.native):
-        return _letters(a.native, b.native), "own script"
     if a.native and b.native and a.native == b.native:
         return 1.0, "own script"
     if consonants_only:
@@ -119,6 +122,11 @@ def align(query: Name, entry: Name) -> Alignment:
             free_b.discard(j)
             pairs.append(Paired((i,), (j,), alike, reading))
     if (free_a or free_b) or any(pair.likeness < JOINED for pair in pairs):
+        if not consonants and min(len(query.joined), len(entry.joined)) >= _RESPACED_LETTERS:
+            whole = _letters(query.joined, entry.joined)
+            if whole >= RESPACED and len(a) + len(b) > 2:
+                everything = Paired(tuple(range(len(a))), tuple(range(len(b))), whole, "written together")
+                return Alignment((everything,), (), ())
         pairs = _join(query, entry, pairs, free_a, free_b, consonants)
     return Alignment(tuple(pairs), tuple(sorted(free_a)), tuple(sorted(free_b)))
 

@@ -10,17 +10,21 @@ from typing import Final, NamedTuple
 from rapidfuzz.distance import OSA
 
 from safeconduct.identity.screening.comparison import Alignment, align
+from safeconduct.identity.screening.folding import Script
 from safeconduct.identity.screening.name import Name, PartKind
 
+_FILIATION: Final = frozenset({"bin", "ibn", "ben", "bint", "binti", "ould"})
+# Scripts whose letters are read by a table of readings, one of several that a bearer may use.
+_READ: Final = frozenset({Script.HAN, Script.HANGUL, Script.KANA})
 _MINOR: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 
 PERSON_FEATURES: Final = (
-    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "extra_in_query", "extra_in_entry", "missing_words", "initials",
-    "order", "thin", "single_word", "whole", "script", "first_letters", "patronymic", "common_only", "only_initials",
+    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "initials",
+    "order", "thin", "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "patronymic", "filiation", "common_only", "only_initials",
 )  # fmt: skip
 ORGANISATION_FEATURES: Final = (
-    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "extra_in_query", "extra_in_entry", "missing_words", "order", "thin",
-    "single_word", "whole", "script", "first_letters", "numbers", "legal_form", "places", "generic_only", "generic_conflict", "acronym",
+    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "order", "thin",
+    "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "numbers", "legal_form", "places", "generic_only", "generic_conflict", "acronym",
 )  # fmt: skip
 
 
@@ -39,6 +43,12 @@ def _sorted_letters(name: Name) -> str:
     return " ".join(sorted(part.text for part in name.parts if part.kind not in _MINOR))
 
 
+def _left(name: Name, left: tuple[int, ...], matched: set[int]) -> float:
+    """Weight of words without a partner; one that is said twice says nothing the second time."""
+    told = {name.parts[at].text for at in matched}
+    return sum(part.weight * (0.15 if part.text in told else 1.0) for part in (name.parts[at] for at in left))
+
+
 def _clip(value: float) -> float:
     return 0.0 if value < 0.0 else min(value, 1.0)
 
@@ -46,6 +56,7 @@ def _clip(value: float) -> float:
 def compare(query: Name, entry: Name) -> Compared:
     """All features of two names that were taken apart for the same kind of holder. Both must have at least one part."""
     alignment = align(query, entry)
+    consonants = query.consonantal or entry.consonantal
     a, b = query.parts, entry.parts
     total_a = sum(part.weight for part in a) or 0.01
     total_b = sum(part.weight for part in b) or 0.01
@@ -63,23 +74,27 @@ def compare(query: Name, entry: Name) -> Compared:
             core_pairs.append(pair)
             continue
         spelled += weight * unlike
-        told += weight * (1.0 - min(1.0, 2.0 * unlike))
+        telling = 1.0 - min(1.0, 2.0 * unlike)
+        if consonants and pair.reading == "consonants":
+            # Three or four consonants in coarse classes are shared by many names: what they say grows with their number.
+            telling *= min(1.0, len(a[pair.query[0]].skeleton) / 5)
+        told += weight * telling
         if kind not in _MINOR or other not in _MINOR:
             core_pairs.append(pair)
             core += weight
-            longest += 1
+            longest += max(len(pair.query), len(pair.entry))
             worst = max(worst, unlike * min(1.0, weight / 0.6))
             heard_a, heard_b = a[pair.query[0]].sound[:1], b[pair.entry[0]].sound[:1]
-            if heard_a != heard_b and unlike > 0.05 and not (query.consonantal or entry.consonantal):
+            if heard_a != heard_b and unlike > 0.05 and not consonants:
                 first += weight
             if kind in {PartKind.COMMON, PartKind.GENERIC} and other in {PartKind.COMMON, PartKind.GENERIC}:
                 common += weight
-    left_a = _weight(query, alignment.query_left)
-    left_b = _weight(entry, alignment.entry_left)
+    left_a = _left(query, alignment.query_left, {at for pair in alignment.pairs for at in pair.query})
+    left_b = _left(entry, alignment.entry_left, {at for pair in alignment.pairs for at in pair.entry})
     conflict = min(left_a, left_b)
+    read = (query.script in _READ) != (entry.script in _READ)
     core_pairs.sort(key=lambda pair: pair.query)
     turned = sum(1 for one, two in zip(core_pairs, core_pairs[1:], strict=False) if two.entry < one.entry)
-    consonants = query.consonantal or entry.consonantal
     if consonants:
         whole = 0.0
     elif query.script is entry.script and query.script.value in {"han", "hangul"}:
@@ -96,12 +111,21 @@ def compare(query: Name, entry: Name) -> Compared:
         "worst_word": _clip(worst * 2),
         "worst_squared": _clip(worst * 2) ** 2,
         "conflict": _clip(conflict / (min(total_a, total_b))),
+        "contradiction": _clip(conflict / 0.6),
+        "contradictions": _clip((conflict - 0.6) / 1.2),
+        "read": 1.0 if read else 0.0,
+        "read_unlike": _clip(worst * 3) if read else 0.0,
         "extra_in_query": _clip((left_a - conflict) / total_a),
+        "extra_on_thin": _clip(left_a + left_b - 2 * conflict) * _clip(1.0 - told / 2.2),
         "extra_in_entry": _clip((left_b - conflict) / total_b),
         "missing_words": _clip((left_a + left_b - 2 * conflict) / 3),
         "order": _clip(turned / 2),
         "thin": _clip(1.0 - told / 2.2),
         "single_word": 1.0 if longest == 1 and len(a) + len(b) > 2 else 0.0,
+        "word_in_query": _clip(left_a) if longest == 1 else 0.0,
+        "word_in_entry": _clip(left_b) if longest == 1 else 0.0,
+        "very_thin": _clip(1.0 - told / 1.2),
+        "whole_far": _clip((whole - 0.25) * 3),
         "whole": whole,
         "script": 1.0 if consonants and not (query.consonantal and entry.consonantal) else 0.0,
         "first_letters": first / core if core else 0.0,
@@ -110,6 +134,7 @@ def compare(query: Name, entry: Name) -> Compared:
         features |= {
             "initials": _clip(initials / min(total_a, total_b) if initials else 0.0),
             "only_initials": 1.0 if initials and core < 0.5 else 0.0,
+            "filiation": _filiations(query, entry, alignment),
             "patronymic": _patronymics(query, entry, alignment),
             "common_only": common / core if core else 1.0,
         }
@@ -128,6 +153,18 @@ def _patronymics(query: Name, entry: Name, alignment: Alignment) -> float:
         if fathers_a & set(pair.query) and fathers_b & set(pair.entry) and pair.likeness >= 0.75:
             return 0.0
     return 1.0
+
+
+def _filiations(query: Name, entry: Name, alignment: Alignment) -> float:
+    """1 when both say whose child they are, and the words after `bin` are turned round: father and son are two people."""
+    sons_a = {at + 1 for at, part in enumerate(query.parts) if part.text in _FILIATION}
+    sons_b = {at + 1 for at, part in enumerate(entry.parts) if part.text in _FILIATION}
+    if not sons_a or not sons_b:
+        return 0.0
+    pairs = [pair for pair in alignment.pairs if query.parts[pair.query[0]].kind not in _MINOR]
+    first = any(0 in pair.query and sons_b & set(pair.entry) for pair in pairs)
+    second = any(0 in pair.entry and sons_a & set(pair.query) for pair in pairs)
+    return 1.0 if first and second else 0.0
 
 
 def _organisation(query: Name, entry: Name, alignment: Alignment, common: float) -> dict[str, float]:

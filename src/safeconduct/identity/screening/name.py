@@ -19,7 +19,7 @@ from safeconduct.identity.screening.folding import (
     unmask,
     wholly_lookalike,
 )
-from safeconduct.identity.screening.romanise import CONSONANTAL, native_form, romanise
+from safeconduct.identity.screening.romanise import COMPOUND_FAMILIES, CONSONANTAL, native_form, romanise
 from safeconduct.identity.screening.sound import skeleton, sound, vowels
 from safeconduct.identity.screening.words import (
     ABBREVIATIONS,
@@ -83,7 +83,7 @@ class Name(NamedTuple):
     """A name taken apart.
 
     script: what most of its letters are. consonantal: the Latin letters are a skeleton. forms: classes of the legal forms
-    that were taken out of an organisation's name. joined: all parts' letters in one word.
+    that were taken out of an organisation's name. joined: the letters of all words, as written, in one.
     """
 
     text: str
@@ -102,8 +102,13 @@ _WORDS: Final = re.compile(r"[^\W_]+(?:[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ORDINAL: Final = re.compile(r"^(\d+)(?:st|nd|rd|th)$")
 _PATRONYMIC: Final = re.compile(r"(?:[oe]vich|[oe]vitch|ovych|yevich|[oe]vna|ivna|ichna|inichna)$")
-_SERVANT: Final = re.compile(r"^abd[aeiou]?l(?=.{3})|^abdo?ul(?=.{3})")
+_SERVANT: Final = re.compile(r"^abd[aeiou]?l(?=.{3})|^abdo?ul(?=.{3})|^abd(?:ou|[aeiou])(?:([rsntdz])(?=\1.{2})|sh(?=sh.{2}))")
 _SERVANT_WORDS: Final = frozenset({"abd", "abdul", "abdel", "abdal", "abdol", "abdoul", "abdu", "abdi", "abdur", "abdus"})
+# "Saifuddin", "Seif el-Din", "Seifeddine"; "Habibullah", "Habib Ullah": what is joined to the name is written in a dozen ways.
+_OF_THE_FAITH: Final = re.compile(r"^(.{3,}?)(?:[aeiou]{1,2}d{1,2}|[aeu]l?d)(?:ee|ie|i|e)ne?$")
+_OF_GOD: Final = re.compile(r"^(?!abd)(.{3,}?)(?:(?:ou|u|o|a)ll?ah|ulla)$")
+_FAITH_WORDS: Final = frozenset({"din", "deen", "dine", "uddin", "eddine", "addin", "udin", "eddin", "aldin", "aldeen", "uldin"})
+_GOD_WORDS: Final = frozenset({"allah", "ullah", "ollah", "ulla", "alla", "lah", "llah"})
 _NOT_SERVANT: Final = re.compile(r"^(?:abdul|abdal|abdel|abdoul)[aeiou]*l*[aeiou]*h?[io]?$")
 
 
@@ -142,7 +147,8 @@ def part(text: str, native: str, *, person: bool) -> Part:
         weight = 0.3
     if kind in {PartKind.NAME, PartKind.COMMON}:
         weight *= _length_factor(text) if not native or len(text) > 3 else 1.0
-    return Part(text, sound(text), skeleton(text), vowels(text), native, kind, round(weight, 4))
+    heard = sound(text)
+    return Part(text, heard, skeleton(heard), vowels(heard), native, kind, round(weight, 4))
 
 
 def _words(text: str, *, person: bool) -> list[str]:
@@ -168,11 +174,21 @@ def _person_parts(words: list[tuple[str, str]]) -> list[tuple[str, str]]:
         if skip_article and text in {"al", "el", "ul", "ur", "as", "ar", "ash", "il", "r"}:
             continue
         skip_article = False
-        found = None if native else _SERVANT.match(text)
-        if found and not _NOT_SERVANT.match(text):
-            out += [("abdul", ""), (text[found.end() :], "")]
-        else:
+        if native:
             out.append((text, native))
+            continue
+        if found := _SERVANT.match(text):
+            if not _NOT_SERVANT.match(text):
+                out.append(("abdul", ""))
+                text = text[found.end() :]
+        if text in _FAITH_WORDS or text in _GOD_WORDS:
+            out.append(("din" if text in _FAITH_WORDS else "allah", ""))
+        elif len(text) > 6 and (found := _OF_THE_FAITH.match(text)):
+            out += [(found[1], ""), ("din", "")]
+        elif len(text) > 6 and (found := _OF_GOD.match(text)):
+            out += [(found[1], ""), ("allah", "")]
+        else:
+            out.append((text, ""))
     return out
 
 
@@ -257,7 +273,7 @@ def _latin_words(words: list[str], *, person: bool) -> tuple[list[list[tuple[str
             if len(reading) == 1:
                 target.append((reading[0], native))
             elif of in {Script.HAN, Script.HANGUL}:
-                cut = len(native) - (len(native) - (2 if len(native) > 2 and len(reading[0]) > 0 and native[:2] in _COMPOUNDS else 1))
+                cut = 2 if len(native) > 2 and native[:2] in COMPOUND_FAMILIES else 1
                 target += [(reading[0], native[:cut]), (reading[1], native[cut:])]
             else:
                 target += [(piece, native if piece == reading[-1] else "") for piece in reading]
@@ -265,19 +281,17 @@ def _latin_words(words: list[str], *, person: bool) -> tuple[list[list[tuple[str
     return ([first, other] if differs else [first]), script
 
 
-from safeconduct.identity.screening.romanise import _COMPOUND as _COMPOUNDS  # noqa: E402
-
-
 def _build(text: str, words: list[tuple[str, str]], script: Script, *, person: bool) -> Name:
     words = [(latin, native) for latin, native in words if latin]
     forms: frozenset[str] = frozenset()
+    joined = "".join(latin for latin, _ in words)
     if person:
         words = _person_parts(words)
     else:
         words, forms = _take_forms(words)
+        joined = "".join(latin for latin, _ in words if latin not in {"the", "and"})
         words = _organisation_parts(words)
     parts = tuple(part(latin, native, person=person) for latin, native in words)
-    joined = "".join(latin for latin, _ in words)
     return Name(text, script, script in CONSONANTAL, parts, forms, joined, person)
 
 

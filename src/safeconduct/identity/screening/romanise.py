@@ -31,6 +31,13 @@ _ARABIC_LETTERS: Final = {
     "ز": "z", "ژ": "zh", "س": "s", "ش": "sh", "ص": "s", "ض": "d", "ط": "t", "ظ": "z", "ع": "a", "غ": "gh", "ف": "f", "ڤ": "v",
     "ق": "q", "ك": "k", "گ": "g", "ل": "l", "م": "m", "ن": "n", "ه": "h", "و": "u", "ي": "i",
 }  # fmt: skip
+# The emphatic and interdental letters, which Arabic, Persian and Urdu speakers say differently: "Fadl" and "Fazl".
+_ARABIC_EASTERN: Final = _ARABIC_LETTERS | {"ض": "z", "ذ": "z", "ظ": "d", "ث": "s"}
+_ARABIC_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "عبد": ("abdul",), "ال": (), "بن": ("bin",), "ابن": ("bin",), "ولد": ("ould",), "الله": ("allah",), "الدين": ("din",), "عبدالله": ("abdullah",),
+    "محمد": ("muhammad",), "احمد": ("ahmad",), "علي": ("ali",), "ابو": ("abu",), "و": (), "بنت": ("bint",), "ام": ("umm",), "خان": ("khan",),
+}  # fmt: skip
+_ARABIC_DISPUTED: Final = frozenset("ضذظث")
 _HEBREW_LETTERS: Final = {
     "א": "a", "ב": "b", "ג": "g", "ד": "d", "ה": "h", "ו": "u", "ז": "z", "ח": "h", "ט": "t", "י": "i", "כ": "k", "ך": "k",
     "ל": "l", "מ": "m", "ם": "m", "נ": "n", "ן": "n", "ס": "s", "ע": "a", "פ": "p", "ף": "f", "צ": "ts", "ץ": "ts", "ק": "k",
@@ -38,7 +45,7 @@ _HEBREW_LETTERS: Final = {
 }  # fmt: skip
 
 # Family names of two characters, and family names that are read otherwise than the character usually is.
-_COMPOUND: Final = frozenset(
+COMPOUND_FAMILIES: Final = frozenset(
     "欧阳 歐陽 司马 司馬 上官 诸葛 諸葛 东方 東方 皇甫 尉迟 尉遲 公孙 公孫 令狐 慕容 司徒 夏侯 端木 独孤 獨孤 南宫 南宮 西门 西門 "
     "남궁 황보 제갈 사공 선우 서문 독고".split()
 )
@@ -92,19 +99,20 @@ def native_form(word: str) -> str:
     return _HEBREW_MARKS.sub("", word).casefold()
 
 
-def _arabic(word: str) -> list[str]:
-    word = native_form(word)
+def _arabic(word: str, letters: dict[str, str]) -> list[str]:
+    if word in _ARABIC_WORDS:
+        return list(_ARABIC_WORDS[word])
     if _ARABIC_SERVANT.match(word):
-        return ["abdul", *_arabic(word[5:])]
-    if word in {"عبد", "ال"}:
-        return ["abdul"] if word == "عبد" else []
-    if word == "بن" or word == "ابن":
-        return ["bin"]
-    if word.startswith("ال") and len(word) > 4 and not word.startswith("الله"):
+        return ["abdul", *_arabic(word[5:], letters)]
+    for compound, read in (("ابوال", ["abu"]), ("ابو", ["abu"])):
+        if word.startswith(compound) and len(word) > len(compound) + 2:
+            return [*read, *_arabic(word[len(compound) :], letters)]
+    for ending in ("الدين", "الله"):
+        if word.endswith(ending) and len(word) > len(ending) + 1 and word != "عبدالله":
+            return [*_arabic(word[: -len(ending)], letters), *_ARABIC_WORDS[ending]]
+    if word.startswith("ال") and len(word) > 3:
         word = word[2:]
-    if len(word) > 5 and word.startswith("ابوال"):
-        return ["abu", *_arabic(word[5:])]
-    read = "".join(_ARABIC_LETTERS.get(letter, "") for letter in word)
+    read = "".join(letters.get(letter, "") for letter in word)
     return [read] if read else []
 
 
@@ -125,7 +133,7 @@ def _hangul_syllable(letter: str) -> str:
 
 
 def _family_first(word: str, read: dict[str, str], syllables: list[str]) -> list[str]:
-    length = 2 if word[:2] in _COMPOUND and len(word) > 2 else 1
+    length = 2 if word[:2] in COMPOUND_FAMILIES and len(word) > 2 else 1
     family = read.get(word[0], syllables[0]) if length == 1 else "".join(syllables[:2])
     return [family, "".join(syllables[length:])]
 
@@ -138,14 +146,18 @@ def romanise(word: str, *, alone: bool, person: bool) -> tuple[list[list[str]], 
     """
     script = main_script(word)
     if script is Script.ARABIC:
-        return [_arabic(word)], script
+        plain = native_form(word)
+        readings = [_arabic(plain, _ARABIC_LETTERS)]
+        if set(plain) & _ARABIC_DISPUTED:
+            readings.append(_arabic(plain, _ARABIC_EASTERN))
+        return readings, script
     if script is Script.HEBREW:
         return [_hebrew(word)], script
     if script is Script.HAN:
         syllables = _han_syllables(word)
         if person and alone and 2 <= len(word) <= 4 and len(syllables) == len(word):
             readings = [_family_first(word, _FAMILY_READINGS, syllables)]
-            if word[0] in _CANTONESE and word[:2] not in _COMPOUND:
+            if word[0] in _CANTONESE and word[:2] not in COMPOUND_FAMILIES:
                 readings.append([_CANTONESE[word[0]], "".join(syllables[1:])])
             return readings, script
         if person and len(word) == 1:

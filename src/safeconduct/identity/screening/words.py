@@ -29,7 +29,7 @@ HONORIFICS: Final = frozenset(
     "said amir sultan prince king agha akhund haji hajji khan mullah bey begum bibi mohammad muhammad mohammed mohamed md".split()
 )
 # Never alone: "servant of", "father of", "mother of".
-PREFIXES: Final = frozenset({"abdul", "abu", "abou", "abo", "umm", "um", "oum", "mac", "mc", "san", "saint", "st"})
+PREFIXES: Final = frozenset({"abdul", "allah", "din", "abu", "abou", "abo", "umm", "um", "oum", "mac", "mc", "san", "saint", "st"})
 
 LEGAL_CLASS_NAMES: Final = ("limited", "stock", "partnership", "nonprofit", "state", "cooperative")
 _LEGAL: Final = {
