@@ -6,6 +6,7 @@ from 0 to 1, and says which reading it was.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -23,6 +24,8 @@ RESPACED: Final = 0.92
 _RESPACED_LETTERS: Final = 6
 _SECONDARY: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 _INITIAL_LIKENESS: Final = 0.9
+
+_SPOKEN: Final = frozenset("aeiouy")
 
 _letters = OSA.normalized_similarity
 
@@ -86,13 +89,26 @@ def _same_script_block(a: str, b: str) -> bool:
     )
 
 
+_OPEN: Final = frozenset("aeou")
+_EITHER: Final = frozenset("uiyw")
+
+
+def _beginnings_differ(a: str, b: str) -> bool:
+    """One begins with a vowel or a breath and the other does not, as far as a script without vowels can tell."""
+    one, other = a[:1], b[:1]
+    if one in _EITHER or other in _EITHER or not one or not other:
+        return False
+    return (one in _OPEN) != (other in _OPEN) or (one == "h") != (other == "h")
+
+
 def _by_skeleton(a: Part, b: Part) -> tuple[float, str]:
     left, right = a.skeleton, b.skeleton
     if not left or not right:
         return (0.6 if left == right and a.text[:1] == b.text[:1] else 0.0), "consonants"
-    if left == right:
-        return (0.96 if len(left) > 2 else 0.92 if len(left) > 1 else 0.8), "consonants"
-    return max(0.0, _letters(left, right) - 0.04), "consonants"
+    alike = (0.96 if len(left) > 2 else 0.92 if len(left) > 1 else 0.8) if left == right else _letters(left, right) - 0.04
+    if _beginnings_differ(a.text, b.text):
+        alike -= 0.2
+    return max(0.0, alike), "consonants"
 
 
 def _merged(parts: tuple[Part, ...], places: tuple[int, ...], *, person: bool) -> Part:
@@ -101,63 +117,115 @@ def _merged(parts: tuple[Part, ...], places: tuple[int, ...], *, person: bool) -
     )
 
 
-def align(query: Name, entry: Name) -> Alignment:
-    """Pair the words of two names, most alike first; then try whether words written together or apart explain the rest."""
+class WordPairs(NamedTuple):
+    """Words paired one to one, before joinings are tried. promise: how much of both names the pairs explain, 0 to 1."""
+
+    pairs: list[Paired]
+    free_query: set[int]
+    free_entry: set[int]
+    weak: bool
+    promise: float
+
+
+def pair_words(query: Name, entry: Name) -> WordPairs:
+    """Pair the words of two names, most alike first."""
     consonants = query.consonantal or entry.consonantal
     a, b = query.parts, entry.parts
     scored = []
     for i, left in enumerate(a):
+        minor = left.kind in _SECONDARY
         for j, right in enumerate(b):
             alike, reading = likeness(left, right, consonants)
             if alike >= PAIRED:
-                minor = (left.kind in _SECONDARY) != (right.kind in _SECONDARY)
-                # Of equals, the pair that stands at the same place and says most comes first, whatever the order of the loop.
-                scored.append((-(alike - 0.3 * minor), -(left.weight + right.weight), abs(i - j), i, j, alike, reading))
+                # A title or particle is no partner for a name that merely looks like it. Of equals the pair that says most and
+                # stands at the same place comes first, whatever the order of the loop.
+                first = alike - 0.3 if minor != (right.kind in _SECONDARY) else alike
+                scored.append((-first, -(left.weight + right.weight), abs(i - j), i, j, alike, reading))
     scored.sort()
     pairs: list[Paired] = []
     free_a, free_b = set(range(len(a))), set(range(len(b)))
-    for _, _, _, i, j, alike, reading in scored:
+    weak = False
+    explained = 0.0
+    for _, minus, _, i, j, alike, reading in scored:
         if i in free_a and j in free_b:
             free_a.discard(i)
             free_b.discard(j)
             pairs.append(Paired((i,), (j,), alike, reading))
-    if (free_a or free_b) or any(pair.likeness < JOINED for pair in pairs):
-        if not consonants and min(len(query.joined), len(entry.joined)) >= _RESPACED_LETTERS:
-            whole = _letters(query.joined, entry.joined)
-            if whole >= RESPACED and len(a) + len(b) > 2:
+            weak = weak or alike < JOINED
+            explained -= minus * alike
+    promise = explained / (query.weight + entry.weight)
+    if promise < 1.0:
+        short = min(query.weight, entry.weight)
+        promise = max(promise, 0.8 * min(1.0, explained / 2 / short))
+        if not consonants and (free_a or free_b):
+            promise = max(promise, _letters(query.joined, entry.joined, score_cutoff=0.6))
+    return WordPairs(pairs, free_a, free_b, weak, promise)
+
+
+def align(query: Name, entry: Name, words: WordPairs | None = None) -> Alignment:
+    """Pair the words of two names; then try whether words written together or apart explain the rest. Uses up `words`."""
+    consonants = query.consonantal or entry.consonantal
+    a, b = query.parts, entry.parts
+    pairs, free_a, free_b, weak, _ = words or pair_words(query, entry)
+    if free_a or free_b or weak:
+        if len(a) + len(b) > 2 and not consonants and min(len(query.joined), len(entry.joined)) >= _RESPACED_LETTERS:
+            whole = _letters(query.joined, entry.joined, score_cutoff=RESPACED)
+            if whole:
                 everything = Paired(tuple(range(len(a))), tuple(range(len(b))), whole, "written together")
                 return Alignment((everything,), (), ())
-        pairs = _join(query, entry, pairs, free_a, free_b, consonants)
+        _join(query, entry, pairs, free_a, free_b, consonants)
     return Alignment(tuple(pairs), tuple(sorted(free_a)), tuple(sorted(free_b)))
+
+
+def _loose(pairs: list[Paired], free: set[int], side: int) -> set[int]:
+    """Places of words that no good pair explains."""
+    return free | {at for pair in pairs if pair.likeness < JOINED for at in pair[side]}
+
+
+def _joinings(
+    short: Name, long: Name, loose_short: set[int], loose_long: set[int], consonants: bool
+) -> Iterator[tuple[float, int, int, tuple[int, ...], str]]:
+    """One word of `short` that is two or three words of `long` written together, or their initials ("JC")."""
+    parts = long.parts
+    lengths = [len(part.text) for part in parts]
+    for at in sorted(loose_short):
+        word = short.parts[at]
+        if word.kind is PartKind.INITIAL:
+            continue
+        own = len(word.text)
+        for size in (2, 3):
+            for start in range(len(parts) - size + 1):
+                places = range(start, start + size)
+                if loose_long.isdisjoint(places):
+                    continue
+                if abs(own - sum(lengths[start : start + size])) <= 2:
+                    alike = likeness(_merged(parts, tuple(places), person=short.person), word, consonants)[0]
+                    if alike >= JOINED:
+                        yield -alike, -size, at, tuple(places), "joined"
+                elif (
+                    own == size
+                    and short.person
+                    and not word.native
+                    and all(parts[place].text[:1] == word.text[n] for n, place in enumerate(places))
+                    and not any(parts[place].kind in _SECONDARY for place in places)
+                    and not set(word.text) & _SPOKEN
+                ):
+                    yield -_INITIAL_LIKENESS, -size, at, tuple(places), "initial"
 
 
 def _join(
     query: Name, entry: Name, pairs: list[Paired], free_a: set[int], free_b: set[int], consonants: bool
-) -> list[Paired]:
+) -> None:
     """Words that are written together on one side: "Ramimakhlouf", "Plat Ono Vich", "JC"."""
-    found = []
-    for flipped in (False, True):
-        long, short = (entry, query) if flipped else (query, entry)
-        for size in (2, 3):
-            for start in range(len(long.parts) - size + 1):
-                places = tuple(range(start, start + size))
-                if any(long.parts[at].kind is PartKind.INITIAL and size > 2 for at in places):
-                    continue
-                whole = _merged(long.parts, places, person=query.person)
-                for other, word in enumerate(short.parts):
-                    if word.kind is PartKind.INITIAL or abs(len(word.text) - len(whole.text)) > 3:
-                        alike = 0.0
-                    else:
-                        alike = likeness(whole, word, consonants)[0]
-                    reading = "joined"
-                    if alike < JOINED and size == len(word.text) and query.person and not word.native:
-                        if all(long.parts[at].text[:1] == letter for at, letter in zip(places, word.text, strict=True)) and all(
-                            long.parts[at].kind not in _SECONDARY for at in places
-                        ) and not set(word.text) & set("aeiouy"):
-                            alike, reading = _INITIAL_LIKENESS, "initial"
-                    if alike >= JOINED:
-                        left, right = ((other,), places) if flipped else (places, (other,))
-                        found.append((-alike, -size, left, right, reading))
+    loose_a, loose_b = _loose(pairs, free_a, 0), _loose(pairs, free_b, 1)
+    found = [
+        (minus, size, (at,), places, reading)
+        for minus, size, at, places, reading in _joinings(query, entry, loose_a, loose_b, consonants)
+    ]
+    found += [
+        (minus, size, places, (at,), reading)
+        for minus, size, at, places, reading in _joinings(entry, query, loose_b, loose_a, consonants)
+    ]
     found.sort()
     for minus, _, left, right, reading in found:
         touched = [pair for pair in pairs if set(pair.query) & set(left) or set(pair.entry) & set(right)]
@@ -175,8 +243,10 @@ def _join(
         free_a.difference_update(left)
         free_b.difference_update(right)
         pairs.append(Paired(left, right, -minus, reading))
+    if free_a and free_b:
+        _initial_of_article(query, entry, pairs, free_a, free_b)
     # Whatever the joining set free may still find a partner.
-    for i in sorted(free_a):
+    for i in sorted(free_a) if found else ():
         best = max(
             ((likeness(query.parts[i], entry.parts[j], consonants), -j) for j in free_b), default=((0.0, ""), 0)
         )
@@ -184,7 +254,35 @@ def _join(
             free_a.discard(i)
             free_b.discard(-best[1])
             pairs.append(Paired((i,), (-best[1],), *best[0]))
-    return pairs
+
+
+def _initial_of_article(
+    query: Name, entry: Name, pairs: list[Paired], free_a: set[int], free_b: set[int]
+) -> None:
+    """"A." may stand for "al-Khafaji": the article is a part of the word as its bearer spells it."""
+    for flipped in (False, True):
+        short, long = (entry, query) if flipped else (query, entry)
+        free_short, free_long = (free_b, free_a) if flipped else (free_a, free_b)
+        for at in sorted(free_short):
+            if short.parts[at].kind is not PartKind.INITIAL:
+                continue
+            for place in sorted(free_long):
+                article = place - 1
+                if article < 0 or long.parts[article].kind is not PartKind.PARTICLE:
+                    continue
+                if long.parts[article].text[:1] == short.parts[at].text and long.parts[place].kind not in _SECONDARY:
+                    free_short.discard(at)
+                    free_long -= {place, article}
+                    words = (article, place)
+                    for pair in [one for one in pairs if article in (one.query if flipped else one.entry)]:
+                        pairs.remove(pair)
+                        (free_b if flipped else free_a).update(pair.entry if flipped else pair.query)
+                    pairs.append(
+                        Paired(words, (at,), _INITIAL_LIKENESS, "initial")
+                        if flipped
+                        else Paired((at,), words, _INITIAL_LIKENESS, "initial")
+                    )
+                    break
 
 
 def _said(name: Name, places: tuple[int, ...]) -> float:

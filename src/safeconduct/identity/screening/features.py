@@ -19,11 +19,11 @@ _READ: Final = frozenset({Script.HAN, Script.HANGUL, Script.KANA})
 _MINOR: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 
 PERSON_FEATURES: Final = (
-    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "initials",
+    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "first_word_missing", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "initials",
     "order", "thin", "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "patronymic", "filiation", "common_only", "only_initials",
 )  # fmt: skip
 ORGANISATION_FEATURES: Final = (
-    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "order", "thin",
+    "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "first_word_missing", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "order", "thin",
     "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "numbers", "legal_form", "places", "generic_only", "generic_conflict", "acronym",
 )  # fmt: skip
 
@@ -49,6 +49,12 @@ def _left(name: Name, left: tuple[int, ...], matched: set[int]) -> float:
     return sum(part.weight * (0.15 if part.text in told else 1.0) for part in (name.parts[at] for at in left))
 
 
+def _first_missing(entry: Name, left: tuple[int, ...], left_in_query: float) -> float:
+    """1 when the query knows nothing of the entry's first word: a middle name is left out, a given one hardly."""
+    core = [at for at, part in enumerate(entry.parts) if part.kind not in _MINOR]
+    return 1.0 if len(core) > 2 and core[0] in left and left_in_query < 0.3 else 0.0
+
+
 def _clip(value: float) -> float:
     return 0.0 if value < 0.0 else min(value, 1.0)
 
@@ -58,8 +64,7 @@ def compare(query: Name, entry: Name) -> Compared:
     alignment = align(query, entry)
     consonants = query.consonantal or entry.consonantal
     a, b = query.parts, entry.parts
-    total_a = sum(part.weight for part in a) or 0.01
-    total_b = sum(part.weight for part in b) or 0.01
+    total_a, total_b = query.weight, entry.weight
     matched = told = spelled = worst = initials = first = common = core = 0.0
     longest = 0
     core_pairs = []
@@ -116,6 +121,7 @@ def compare(query: Name, entry: Name) -> Compared:
         "read": 1.0 if read else 0.0,
         "read_unlike": _clip(worst * 3) if read else 0.0,
         "extra_in_query": _clip((left_a - conflict) / total_a),
+        "first_word_missing": _first_missing(entry, alignment.entry_left, left_a),
         "extra_on_thin": _clip(left_a + left_b - 2 * conflict) * _clip(1.0 - told / 2.2),
         "extra_in_entry": _clip((left_b - conflict) / total_b),
         "missing_words": _clip((left_a + left_b - 2 * conflict) / 3),

@@ -11,6 +11,8 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+import msgspec
+
 from safeconduct.identity.screening.folding import (
     Script,
     compatible,
@@ -67,8 +69,8 @@ WEIGHT: Final[dict[PartKind, float]] = {
 }
 
 
-class Part(NamedTuple):
-    """One word. text: lower-case Latin letters and digits. native: in its own script, "" for Latin. weight: see WEIGHT."""
+class Part(msgspec.Struct, frozen=True, eq=False):
+    """One word; the same word is the same object, so that likeness can be remembered by it. text: lower-case Latin letters and digits. native: in its own script, "" for Latin. weight: see WEIGHT."""
 
     text: str
     sound: str
@@ -83,7 +85,8 @@ class Name(NamedTuple):
     """A name taken apart.
 
     script: what most of its letters are. consonantal: the Latin letters are a skeleton. forms: classes of the legal forms
-    that were taken out of an organisation's name. joined: the letters of all words, as written, in one.
+    that were taken out of an organisation's name. joined: the letters of all words, as written, in one. weight: of all
+    parts.
     """
 
     text: str
@@ -93,6 +96,7 @@ class Name(NamedTuple):
     forms: frozenset[str]
     joined: str
     person: bool
+    weight: float
 
 
 _DOTTED: Final = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]\.[ ]?){2,}(?:[^\W\d_](?![^\W\d_]))?\.?")
@@ -292,7 +296,7 @@ def _build(text: str, words: list[tuple[str, str]], script: Script, *, person: b
         joined = "".join(latin for latin, _ in words if latin not in {"the", "and"})
         words = _organisation_parts(words)
     parts = tuple(part(latin, native, person=person) for latin, native in words)
-    return Name(text, script, script in CONSONANTAL, parts, forms, joined, person)
+    return Name(text, script, script in CONSONANTAL, parts, forms, joined, person, sum(part.weight for part in parts) or 0.01)
 
 
 @lru_cache(maxsize=8_192)
