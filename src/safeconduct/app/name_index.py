@@ -10,18 +10,23 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safeconduct.identity.screening.entry import EntryKind, ListEntry, ListedName
+from safeconduct.identity.screening.comparison import pair_words
 from safeconduct.identity.screening.name import Name, PartKind, analyse
+from safeconduct.identity.screening.score import log_odds
+from safeconduct.identity.screening.weights import Weights
 
 # A key that more than this share of all names has finds nothing and costs time; it is used only where there are no others.
 COMMON_SHARE: Final = 0.12
 _ENOUGH_KEYS: Final = 4
 _NAME_SHARE: Final = 0.3
+# Names that explain less of each other than this are never alike enough to be looked at.
+_LEAST_PROMISE: Final = 0.4
 _MINOR: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 
 
@@ -47,6 +52,10 @@ def keys_of(name: Name, *, consonants: bool) -> Iterator[str]:
         yield f"={''.join(part.text[0] for part in core)}"
 
 
+def _rarity(rows: int, found: int) -> int:
+    return round(256 * math.log(1 + rows / max(1, found)))
+
+
 class Row:
     """One name of one entry of one list. names: it taken apart, each way it can be read."""
 
@@ -59,37 +68,44 @@ class Row:
         self.name = name
 
 
-def _persons(kind: EntryKind) -> tuple[bool, ...]:
-    if kind is EntryKind.PERSON:
-        return (True,)
-    return (True, False) if kind is EntryKind.UNKNOWN else (False,)
+class Found(NamedTuple):
+    """A row that was scored. z: log-odds of the name as it was read best."""
+
+    row: Row
+    query: Name
+    z: float
 
 
 class NameIndex:
     """All names of the given lists. Lists are numbered by their place. Immutable."""
 
-    def __init__(self, lists: Sequence[Iterable[ListEntry]]) -> None:
+    def __init__(self, lists: Sequence[Iterable[ListEntry]], *, person: bool) -> None:
+        """person: the names of persons, taken apart as such; else those of everything else. UNKNOWN entries are in both."""
         rows: list[Row] = []
         numbers: dict[str, int] = {}
         pairs = array("i")
         ends = array("i", [0])
         for source, entries in enumerate(lists):
             for entry in entries:
+                if (entry.kind is EntryKind.PERSON) != person and entry.kind is not EntryKind.UNKNOWN:
+                    continue
                 for listed in entry.names:
-                    for person in _persons(entry.kind):
-                        for name in analyse.__wrapped__(listed.text, person=person):
-                            if name.parts:
-                                rows.append(Row(source, entry, listed, name))
-                                for key in sorted(set(keys_of(name, consonants=name.consonantal))):
-                                    pairs.append(numbers.setdefault(key, len(numbers)))
-                                ends.append(len(pairs))
+                    for name in analyse.__wrapped__(listed.text, person=person):
+                        if name.parts:
+                            rows.append(Row(source, entry, listed, name))
+                            for key in sorted(set(keys_of(name, consonants=name.consonantal))):
+                                pairs.append(numbers.setdefault(key, len(numbers)))
+                            ends.append(len(pairs))
         self.rows: Final = tuple(rows)
         self._numbers: Final = numbers
         key_of_pair = np.array(pairs, dtype=np.int32)
         row_of_pair = np.repeat(np.arange(len(rows), dtype=np.int32), np.diff(np.array(ends)))
         order = np.argsort(key_of_pair, kind="stable")
         found = np.bincount(key_of_pair, minlength=len(numbers))
-        weight = np.log(1 + max(1, len(rows)) / np.maximum(found, 1)).astype(np.float32)
+        # Whole numbers, so that sums and with them the order of candidates are the same on every machine.
+        weight = np.array(
+            [_rarity(len(rows), int(count)) for count in found] or [0], dtype=np.float32
+        )
         is_bone = np.fromiter((key[0] in "~#" for key in numbers), dtype=np.bool_, count=len(numbers))
         said = weight[key_of_pair].astype(np.float64)
         self._rows_by_key: Final[NDArray[np.int32]] = row_of_pair[order]
@@ -108,7 +124,7 @@ class NameIndex:
             return []
         own = 0.0
         limit = len(self.rows) * COMMON_SHARE
-        unknown = math.log(1 + len(self.rows))
+        unknown = _rarity(len(self.rows), 1)
         known: list[tuple[float, int]] = []
         for key in sorted(set(keys_of(name, consonants=name.consonantal))):
             number = self._numbers.get(key)
@@ -143,3 +159,28 @@ class NameIndex:
             best = np.flatnonzero(scores > 0)
         order = np.lexsort((best, -scores[best]))[:most]
         return [int(at) for at in best[order]]
+
+    def search(self, readings: Sequence[Name], weights: Weights, least: float) -> list[Found]:
+        """The best row of each entry whose log-odds are at least so much, best first; ties in the order of the lists."""
+        best: dict[tuple[int, str], tuple[float, int, Found]] = {}
+        for query in readings:
+            if not query.parts:
+                continue
+            for at in self.promising(query, weights):
+                row = self.rows[at]
+                z = log_odds(query, row.name, row.listed.kind, weights)
+                key = (row.source, row.entry.id)
+                if z >= least and (key not in best or (-z, at) < best[key][:2]):
+                    best[key] = (-z, at, Found(row, query, z))
+        return [found for _, _, found in sorted(best.values(), key=lambda one: one[:2])]
+
+    def promising(self, query: Name, weights: Weights) -> list[int]:
+        """Of the candidates those whose words explain most of both names."""
+        places = self.candidates(query, weights.candidates)
+        promises = []
+        for place in places:
+            promise = pair_words(query, self.rows[place].name).promise
+            if promise >= _LEAST_PROMISE:
+                promises.append((-promise, place))
+        promises.sort()
+        return [place for _, place in promises[: weights.compared]]

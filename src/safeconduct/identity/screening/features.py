@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from rapidfuzz.distance import OSA
 
-from safeconduct.identity.screening.comparison import Alignment, align
+from safeconduct.identity.screening.comparison import Alignment, WordPairs, align
 from safeconduct.identity.screening.folding import Script
 from safeconduct.identity.screening.name import Name, PartKind
 
@@ -20,11 +20,11 @@ _MINOR: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 
 PERSON_FEATURES: Final = (
     "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "first_word_missing", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "initials",
-    "order", "thin", "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "patronymic", "filiation", "common_only", "only_initials",
+    "order", "thin", "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "patronymic", "filiation", "common_only", "only_initials", "weak_alias",
 )  # fmt: skip
 ORGANISATION_FEATURES: Final = (
     "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "first_word_missing", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "order", "thin",
-    "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "numbers", "legal_form", "places", "generic_only", "generic_conflict", "acronym",
+    "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "numbers", "legal_form", "places", "generic_only", "generic_conflict", "acronym", "weak_alias",
 )  # fmt: skip
 
 
@@ -59,9 +59,12 @@ def _clip(value: float) -> float:
     return 0.0 if value < 0.0 else min(value, 1.0)
 
 
-def compare(query: Name, entry: Name) -> Compared:
-    """All features of two names that were taken apart for the same kind of holder. Both must have at least one part."""
-    alignment = align(query, entry)
+def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compared:
+    """All features of two names that were taken apart for the same kind of holder. Both must have at least one part.
+
+    words: their words as `pair_words` paired them, when that was done before; used up.
+    """
+    alignment = align(query, entry, words)
     consonants = query.consonantal or entry.consonantal
     a, b = query.parts, entry.parts
     total_a, total_b = query.weight, entry.weight
