@@ -36,10 +36,11 @@ from safeconduct.identity.screening.weights import Bands, Shifts, Terms, Weights
 PLACE = Path(__file__).parents[1] / "src/safeconduct/identity/screening/weights.json"
 ROUNDS = 6
 FIRST = Terms(2.0, dict.fromkeys(PERSON_FEATURES, 1.0))
-# What the data cannot tell: a weak alias is discounted by at least this.
-LEAST_WEAK = 1.0
+# What the data cannot tell: a weak alias is discounted by at least this, and few consonants
+# of a common name say at most so much.
+LEAST = {"weak_alias": 1.0, "script_thin": 3.5}
 # Weights of the kinds of examples in the fit, and thresholds.
-NEGATIVE, POSITIVE, CROSS, RIDGE = 2.0, 0.5, 0.25, 0.3
+NEGATIVE, POSITIVE, CROSS, RIDGE = 4.0, 0.5, 0.25, 0.3
 # Perturbations of the fit have a seed of their own.
 FIT_SEED = 7
 
@@ -84,10 +85,12 @@ def found_vectors(index: NameIndex, text: str, want: str | None) -> list[list[fl
     return vectors
 
 
-def fit(groups: list[tuple[list[list[float]], float, float, int]], size: int, weak: int) -> Terms:
+def fit(groups: list[tuple[list[list[float]], float, float, int]], size: int) -> Terms:
     """groups: vectors of which the best ones (so many) count, the label, the weight."""
     least = np.zeros(size)
-    least[weak] = LEAST_WEAK
+    for feature, weight in LEAST.items():
+        if feature in FEATURES[size]:
+            least[FEATURES[size].index(feature)] = weight
     weights, bias = np.ones(size), 2.0
     arrays = [(np.array(vectors), label, count, most) for vectors, label, count, most in groups if vectors]
     for _ in range(ROUNDS):
@@ -133,11 +136,11 @@ def main() -> int:
     groups += [
         (found_vectors(index, name, None), 0.0, NEGATIVE, 2) for name in read_innocents(data) if mine(name)
     ]
-    person = fit(groups, len(PERSON_FEATURES), PERSON_FEATURES.index("weak_alias"))
+    person = fit(groups, len(PERSON_FEATURES))
     firms = [
         (pair_vectors(pair, ORGANISATION_FEATURES), float(pair.match), 1.0, 1) for pair in pairs if not pair.person
     ]
-    organisation = fit(firms, len(ORGANISATION_FEATURES), ORGANISATION_FEATURES.index("weak_alias"))
+    organisation = fit(firms, len(ORGANISATION_FEATURES))
     weights = Weights(
         version="1",
         person=person,

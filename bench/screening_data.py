@@ -29,6 +29,9 @@ SEED: Final = 20261123
 EACH: Final = 200
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _LEAST_LETTERS: Final = 10
+# Two wrong letters in a shorter name make another one ("Kim Sok Chol", "Kim Sik Chon"); those are counted apart.
+_LEAST_FOR_EDITS: Final = 12
+SHORT: Final = "two edits, short names"
 
 
 class Pair(NamedTuple):
@@ -192,7 +195,8 @@ def _other_romanisation(rng: random.Random, text: str) -> str:
 
 
 def perturbed(un: list[ListEntry], seed: int = SEED) -> list[Perturbed]:
-    """200 persons for each kind of change. Primary names of at least two words and ten letters; what takes a middle word away, and
+    """200 persons for each kind of change. Primary names of at least two words and ten letters,
+    twelve for the edits (those of ten and eleven are a kind of their own, SHORT, and count in no total); what takes a middle word away, and
     the initial, ask for three words ("Kim T." is nobody's name).
     """
     rng = random.Random(seed)
@@ -200,17 +204,20 @@ def perturbed(un: list[ListEntry], seed: int = SEED) -> list[Perturbed]:
     texts = [(entry.id, entry.names[0].text) for entry in persons]
     texts = [(entry, text) for entry, text in texts if is_latin(text) and sum(map(str.isalpha, text)) >= _LEAST_LETTERS]
     two = [one for one in texts if len(one[1].split()) >= 2]
+    long = [one for one in two if sum(map(str.isalpha, one[1])) >= _LEAST_FOR_EDITS]
+    short = [one for one in two if sum(map(str.isalpha, one[1])) < _LEAST_FOR_EDITS]
     three = [one for one in texts if len(one[1].split()) >= 3]
     kinds: tuple[tuple[str, list[tuple[str, str]], Callable[[random.Random, str], str]], ...] = (
-        ("two edits", two, _two_edits),
+        ("two edits", long, _two_edits),
         ("joined parts", two, _joined),
         ("middle dropped", three, _without_middle),
         ("reordered", two, _reordered),
         ("last as initial", three, _last_as_initial),
         ("romanised otherwise", two, _other_romanisation),
+        (SHORT, short, _two_edits),
     )
     return [
         Perturbed(kind, entry, change(rng, text))
         for kind, pool, change in kinds
-        for entry, text in rng.sample(pool, EACH)
+        for entry, text in rng.sample(pool, min(EACH, len(pool)))
     ]

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from rapidfuzz.distance import OSA
 
 from safeconduct.identity.screening.name import Name, Part, PartKind, part
+from safeconduct.identity.screening.sound import COARSE
 from safeconduct.identity.screening.words import SAME_NAME
 
 # Below this two words do not stand for each other at all.
@@ -20,14 +21,21 @@ PAIRED: Final = 0.55
 # Joined words must be this alike, or the joining is not believed.
 JOINED: Final = 0.8
 # Whole names without spaces must be this alike for the spaces to be what differs; shorter ones say too little.
-RESPACED: Final = 0.92
+RESPACED: Final = 0.88
 _RESPACED_LETTERS: Final = 6
 _SECONDARY: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 _INITIAL_LIKENESS: Final = 0.9
 
 _SPOKEN: Final = frozenset("aeiouy")
 
-_letters = OSA.normalized_similarity
+_distance = OSA.distance
+_similarity = OSA.normalized_similarity
+# One wrong letter of two or three is not half of a name: short words are measured as if they had so many letters.
+_LEAST_LENGTH: Final = 4
+
+
+def _letters(a: str, b: str) -> float:
+    return 1.0 - _distance(a, b) / max(len(a), len(b), _LEAST_LENGTH)
 
 
 class Paired(NamedTuple):
@@ -51,7 +59,7 @@ class Alignment(NamedTuple):
 def likeness(a: Part, b: Part, consonants_only: bool) -> tuple[float, str]:
     """How alike two words are, 0 to 1, and by which reading."""
     if a.native and b.native and not consonants_only and _same_script_block(a.native, b.native):
-        return _letters(a.native, b.native), "own script"
+        return _similarity(a.native, b.native), "own script"
     if a.text == b.text:
         return 1.0, "same"
     if a.kind is PartKind.NUMBER or b.kind is PartKind.NUMBER:
@@ -67,14 +75,14 @@ def likeness(a: Part, b: Part, consonants_only: bool) -> tuple[float, str]:
         return 1.0, "own script"
     if consonants_only:
         if a.native and b.native:
-            return _letters(a.native, b.native), "own script"
+            return _similarity(a.native, b.native), "own script"
         return _by_skeleton(a, b)
     best, reading = _letters(a.text, b.text), "letters"
     heard = _letters(a.sound, b.sound) - 0.03
     if heard > best:
         best, reading = heard, "sound"
-    if best < 0.9 and len(a.skeleton) > 1 and a.skeleton == b.skeleton:
-        alike = 0.74 + 0.18 * _letters(a.vowels, b.vowels)
+    if best < 0.9 and len(a.skeleton) > 1 and a.skeleton == b.skeleton and _begin_alike(a.sound, b.sound):
+        alike = 0.74 + 0.18 * _similarity(a.vowels, b.vowels)
         if alike > best:
             best, reading = alike, "consonants"
     if best < 0.93 and a.text in SAME_NAME and b.text in SAME_NAME and SAME_NAME[a.text] & SAME_NAME[b.text]:
@@ -93,6 +101,11 @@ _OPEN: Final = frozenset("aeou")
 _EITHER: Final = frozenset("uiyw")
 
 
+def _begin_alike(a: str, b: str) -> bool:
+    """Both begin with a vowel, or with consonants of one class."""
+    return (a[0] in _SPOKEN and b[0] in _SPOKEN) or a[0].translate(COARSE) == b[0].translate(COARSE)
+
+
 def _beginnings_differ(a: str, b: str) -> bool:
     """One begins with a vowel or a breath and the other does not, as far as a script without vowels can tell."""
     one, other = a[:1], b[:1]
@@ -105,7 +118,7 @@ def _by_skeleton(a: Part, b: Part) -> tuple[float, str]:
     left, right = a.skeleton, b.skeleton
     if not left or not right:
         return (0.6 if left == right and a.text[:1] == b.text[:1] else 0.0), "consonants"
-    alike = (0.96 if len(left) > 2 else 0.92 if len(left) > 1 else 0.8) if left == right else _letters(left, right) - 0.04
+    alike = (0.96 if len(left) > 2 else 0.92 if len(left) > 1 else 0.8) if left == right else _similarity(left, right) - 0.04
     if _beginnings_differ(a.text, b.text):
         alike -= 0.2
     return max(0.0, alike), "consonants"
@@ -158,7 +171,7 @@ def pair_words(query: Name, entry: Name) -> WordPairs:
         short = min(query.weight, entry.weight)
         promise = max(promise, 0.8 * min(1.0, explained / 2 / short))
         if not consonants and (free_a or free_b):
-            promise = max(promise, _letters(query.joined, entry.joined, score_cutoff=0.6))
+            promise = max(promise, _similarity(query.joined, entry.joined, score_cutoff=0.6))
     return WordPairs(pairs, free_a, free_b, weak, promise)
 
 
@@ -169,7 +182,7 @@ def align(query: Name, entry: Name, words: WordPairs | None = None) -> Alignment
     pairs, free_a, free_b, weak, _ = words or pair_words(query, entry)
     if free_a or free_b or weak:
         if len(a) + len(b) > 2 and not consonants and min(len(query.joined), len(entry.joined)) >= _RESPACED_LETTERS:
-            whole = _letters(query.joined, entry.joined, score_cutoff=RESPACED)
+            whole = _similarity(query.joined, entry.joined, score_cutoff=RESPACED)
             if whole:
                 everything = Paired(tuple(range(len(a))), tuple(range(len(b))), whole, "written together")
                 return Alignment((everything,), (), ())

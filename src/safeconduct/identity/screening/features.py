@@ -16,15 +16,16 @@ from safeconduct.identity.screening.name import Name, PartKind
 _FILIATION: Final = frozenset({"bin", "ibn", "ben", "bint", "binti", "ould"})
 # Scripts whose letters are read by a table of readings, one of several that a bearer may use.
 _READ: Final = frozenset({Script.HAN, Script.HANGUL, Script.KANA})
+_EVERYBODYS: Final = frozenset({PartKind.COMMON, PartKind.GENERIC})
 _MINOR: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 
 PERSON_FEATURES: Final = (
     "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "first_word_missing", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "initials",
-    "order", "thin", "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "patronymic", "filiation", "common_only", "only_initials", "weak_alias",
+    "order", "thin", "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "script_thin", "first_letters", "patronymic", "filiation", "common_only", "only_initials", "weak_alias",
 )  # fmt: skip
 ORGANISATION_FEATURES: Final = (
     "spelling", "spelling_squared", "worst_word", "worst_squared", "conflict", "contradiction", "contradictions", "read", "read_unlike", "first_word_missing", "extra_on_thin", "extra_in_query", "extra_in_entry", "missing_words", "order", "thin",
-    "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "first_letters", "numbers", "legal_form", "places", "generic_only", "generic_conflict", "acronym", "weak_alias",
+    "single_word", "word_in_query", "word_in_entry", "very_thin", "whole", "whole_far", "script", "script_thin", "first_letters", "numbers", "legal_form", "places", "generic_only", "generic_conflict", "acronym", "weak_alias",
 )  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
         if consonants and pair.reading == "consonants":
             # Three or four consonants in coarse classes are shared by many names: what they say grows with their number.
             telling *= min(1.0, len(a[pair.query[0]].skeleton) / 5)
-        told += weight * telling
+        told += (min(weight, _weight(query, pair.query), _weight(entry, pair.entry)) if consonants else weight) * telling
         if kind not in _MINOR or other not in _MINOR:
             core_pairs.append(pair)
             core += weight
@@ -95,7 +96,7 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
             heard_a, heard_b = a[pair.query[0]].sound[:1], b[pair.entry[0]].sound[:1]
             if heard_a != heard_b and unlike > 0.05 and not consonants:
                 first += weight
-            if kind in {PartKind.COMMON, PartKind.GENERIC} and other in {PartKind.COMMON, PartKind.GENERIC}:
+            if kind in _EVERYBODYS and other in _EVERYBODYS or consonants and (kind in _EVERYBODYS or other in _EVERYBODYS):
                 common += weight
     left_a = _left(query, alignment.query_left, {at for pair in alignment.pairs for at in pair.query})
     left_b = _left(entry, alignment.entry_left, {at for pair in alignment.pairs for at in pair.entry})
@@ -124,7 +125,7 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
         "read": 1.0 if read else 0.0,
         "read_unlike": _clip(worst * 3) if read else 0.0,
         "extra_in_query": _clip((left_a - conflict) / total_a),
-        "first_word_missing": _first_missing(entry, alignment.entry_left, left_a),
+        "first_word_missing": _first_missing(entry, alignment.entry_left, left_a) * (1.5 if initials else 1.0),
         "extra_on_thin": _clip(left_a + left_b - 2 * conflict) * _clip(1.0 - told / 2.2),
         "extra_in_entry": _clip((left_b - conflict) / total_b),
         "missing_words": _clip((left_a + left_b - 2 * conflict) / 3),
@@ -136,6 +137,7 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
         "very_thin": _clip(1.0 - told / 1.2),
         "whole_far": _clip((whole - 0.25) * 3),
         "whole": whole,
+        "script_thin": _clip(1.0 - told / 2.2) if consonants and not (query.consonantal and entry.consonantal) else 0.0,
         "script": 1.0 if consonants and not (query.consonantal and entry.consonantal) else 0.0,
         "first_letters": first / core if core else 0.0,
     }

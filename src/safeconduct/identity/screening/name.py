@@ -113,6 +113,7 @@ _OF_THE_FAITH: Final = re.compile(r"^(.{3,}?)(?:[aeiou]{1,2}d{1,2}|[aeu]l?d)(?:e
 _OF_GOD: Final = re.compile(r"^(?!abd)(.{3,}?)(?:(?:ou|u|o|a)ll?ah|ulla)$")
 _FAITH_WORDS: Final = frozenset({"din", "deen", "dine", "uddin", "eddine", "addin", "udin", "eddin", "aldin", "aldeen", "uldin"})
 _GOD_WORDS: Final = frozenset({"allah", "ullah", "ollah", "ulla", "alla", "lah", "llah"})
+_SERVANT_WORD: Final = re.compile(r"^abd(?:ou|[aeiou])(?:[lrsnzdt]|sh)$")
 _NOT_SERVANT: Final = re.compile(r"^(?:abdul|abdal|abdel|abdoul)[aeiou]*l*[aeiou]*h?[io]?$")
 
 
@@ -171,7 +172,7 @@ def _person_parts(words: list[tuple[str, str]]) -> list[tuple[str, str]]:
     out: list[tuple[str, str]] = []
     skip_article = False
     for text, native in words:
-        if text in _SERVANT_WORDS:
+        if text in _SERVANT_WORDS or (not native and _SERVANT_WORD.match(text)):
             out.append(("abdul", native))
             skip_article = True
             continue

@@ -30,7 +30,7 @@ _FIRST: Final = (("hs", "S"), ("x", "S"), ("ts", "Z"), ("tz", "Z"))
 _AFTER_VOWEL: Final = re.compile(r"(?<=[aeiou])j(?![aeiou])")
 
 # The coarse classes of the skeleton: voice and breath are what romanisers disagree about most.
-_COARSE: Final = str.maketrans(
+COARSE: Final = str.maketrans(
     {"b": "p", "d": "t", "g": "k", "q": "k", "z": "s", "Z": "s", "S": "s", "C": "s", "H": "h"}
 )
 _VOWELS: Final = frozenset("aeiou")
@@ -57,7 +57,7 @@ def skeleton(heard: str) -> str:
 
     "" for a word without consonants.
     """
-    return "".join(letter for letter in heard.translate(_COARSE) if letter not in _UNWRITTEN)
+    return "".join(letter for letter in heard.translate(COARSE) if letter not in _UNWRITTEN)
 
 
 def vowels(heard: str) -> str:
