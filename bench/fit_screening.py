@@ -38,9 +38,9 @@ ROUNDS = 6
 FIRST = Terms(2.0, dict.fromkeys(PERSON_FEATURES, 1.0))
 # What the data cannot tell: a weak alias is discounted by at least this, and few consonants
 # of a common name say at most so much.
-LEAST = {"weak_alias": 1.0, "script_thin": 3.5}
+LEAST = {"weak_alias": 2.0, "script_thin": 6.0, "script": 0.0, "first_word_missing": 1.8}
 # Weights of the kinds of examples in the fit, and thresholds.
-NEGATIVE, POSITIVE, CROSS, RIDGE = 4.0, 0.5, 0.25, 0.3
+NEGATIVE, POSITIVE, CROSS, RIDGE = 3.0, 0.5, 0.25, 0.3
 # Perturbations of the fit have a seed of their own.
 FIT_SEED = 7
 

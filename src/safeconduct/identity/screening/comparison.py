@@ -21,7 +21,7 @@ PAIRED: Final = 0.55
 # Joined words must be this alike, or the joining is not believed.
 JOINED: Final = 0.8
 # Whole names without spaces must be this alike for the spaces to be what differs; shorter ones say too little.
-RESPACED: Final = 0.88
+RESPACED: Final = 0.85
 _RESPACED_LETTERS: Final = 6
 _SECONDARY: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 _INITIAL_LIKENESS: Final = 0.9
@@ -281,13 +281,16 @@ def _initial_of_article(
                 continue
             for place in sorted(free_long):
                 article = place - 1
-                if article < 0 or long.parts[article].kind is not PartKind.PARTICLE:
+                if article < 0 or long.parts[place].kind in _SECONDARY:
                     continue
-                if long.parts[article].text[:1] == short.parts[at].text and long.parts[place].kind not in _SECONDARY:
+                # After "servant of" the article is not kept as a word of its own.
+                unsaid = long.parts[article].text == "abdul" and short.parts[at].text in "ae"
+                said = long.parts[article].kind is PartKind.PARTICLE and long.parts[article].text[:1] == short.parts[at].text
+                if unsaid or said:
                     free_short.discard(at)
-                    free_long -= {place, article}
-                    words = (article, place)
-                    for pair in [one for one in pairs if article in (one.query if flipped else one.entry)]:
+                    words = (place,) if unsaid else (article, place)
+                    free_long.difference_update(words)
+                    for pair in [one for one in pairs if said and article in (one.query if flipped else one.entry)]:
                         pairs.remove(pair)
                         (free_b if flipped else free_a).update(pair.entry if flipped else pair.query)
                     pairs.append(
