@@ -16,6 +16,8 @@ from safeconduct.identity.screening.name import Name, PartKind
 _FILIATION: Final = frozenset({"bin", "ibn", "ben", "bint", "binti", "ould"})
 # Scripts whose letters are read by a table of readings, one of several that a bearer may use.
 _READ: Final = frozenset({Script.HAN, Script.HANGUL, Script.KANA})
+# So many consonants that agree tell people apart although no vowel is written.
+_ENOUGH_CONSONANTS: Final = 9.0
 _EVERYBODYS: Final = frozenset({PartKind.COMMON, PartKind.GENERIC})
 _MINOR: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 
@@ -69,7 +71,7 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
     consonants = query.consonantal or entry.consonantal
     a, b = query.parts, entry.parts
     total_a, total_b = query.weight, entry.weight
-    matched = told = spelled = worst = initials = first = common = core = 0.0
+    bones = matched = told = spelled = worst = initials = first = common = core = 0.0
     longest = 0
     core_pairs = []
     for pair in alignment.pairs:
@@ -86,11 +88,15 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
         telling = 1.0 - min(1.0, 2.0 * unlike)
         if consonants and pair.reading == "consonants":
             # Three or four consonants in coarse classes are shared by many names: what they say grows with their number.
-            telling *= min(1.0, len(a[pair.query[0]].skeleton) / 5)
-        told += (min(weight, _weight(query, pair.query), _weight(entry, pair.entry)) if consonants else weight) * telling
+            told_share = min(1.0, len(a[pair.query[0]].skeleton) / 5)
+        else:
+            told_share = 1.0
+        told += (min(weight, _weight(query, pair.query), _weight(entry, pair.entry)) if consonants else weight) * telling * told_share
         if kind not in _MINOR or other not in _MINOR:
             core_pairs.append(pair)
             core += weight
+            plain = a[pair.query[0]].kind in _EVERYBODYS or b[pair.entry[0]].kind in _EVERYBODYS
+            bones += telling * len(b[pair.entry[0]].skeleton) * (0.6 if plain else 1.0)
             longest += max(len(pair.query), len(pair.entry))
             worst = max(worst, unlike * min(1.0, weight / 0.6))
             heard_a, heard_b = a[pair.query[0]].sound[:1], b[pair.entry[0]].sound[:1]
@@ -137,7 +143,7 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
         "very_thin": _clip(1.0 - told / 1.2),
         "whole_far": _clip((whole - 0.25) * 3),
         "whole": whole,
-        "script_thin": _clip(1.0 - told / 2.2) if consonants and not (query.consonantal and entry.consonantal) else 0.0,
+        "script_thin": _clip(1.0 - bones / _ENOUGH_CONSONANTS) if consonants and not (query.consonantal and entry.consonantal) else 0.0,
         "script": 1.0 if consonants and not (query.consonantal and entry.consonantal) else 0.0,
         "first_letters": first / core if core else 0.0,
     }

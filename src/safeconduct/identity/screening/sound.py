@@ -31,7 +31,7 @@ _AFTER_VOWEL: Final = re.compile(r"(?<=[aeiou])j(?![aeiou])")
 
 # The coarse classes of the skeleton: voice and breath are what romanisers disagree about most.
 COARSE: Final = str.maketrans(
-    {"b": "p", "d": "t", "g": "k", "q": "k", "z": "s", "Z": "s", "S": "s", "C": "s", "H": "h"}
+    {"b": "p", "d": "t", "g": "k", "q": "k", "z": "s", "Z": "s", "S": "s", "C": "s", "H": "k"}
 )
 _VOWELS: Final = frozenset("aeiou")
 # v and w are one letter with u in Arabic and Hebrew; h is breathed or not.
