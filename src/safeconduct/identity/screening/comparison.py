@@ -117,7 +117,7 @@ def _beginnings_differ(a: str, b: str) -> bool:
 def _by_skeleton(a: Part, b: Part) -> tuple[float, str]:
     left, right = a.skeleton, b.skeleton
     if not left or not right:
-        return (0.6 if left == right and a.text[:1] == b.text[:1] else 0.0), "consonants"
+        return (0.85 if left == right and not _beginnings_differ(a.text, b.text) else 0.0), "consonants"
     alike = (0.96 if len(left) > 2 else 0.92 if len(left) > 1 else 0.8) if left == right else _similarity(left, right) - 0.04
     if _beginnings_differ(a.text, b.text):
         alike -= 0.2

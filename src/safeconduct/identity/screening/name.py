@@ -21,7 +21,7 @@ from safeconduct.identity.screening.folding import (
     unmask,
     wholly_lookalike,
 )
-from safeconduct.identity.screening.romanise import COMPOUND_FAMILIES, CONSONANTAL, native_form, romanise
+from safeconduct.identity.screening.romanise import BETWEEN, COMPOUND_FAMILIES, CONSONANTAL, native_form, romanise
 from safeconduct.identity.screening.sound import skeleton, sound, vowels
 from safeconduct.identity.screening.words import (
     ABBREVIATIONS,
@@ -124,6 +124,8 @@ def _length_factor(text: str) -> float:
 @lru_cache(maxsize=131_072)
 def part(text: str, native: str, *, person: bool) -> Part:
     """The word taken as a part of a person's or an organisation's name."""
+    letters = text.split(BETWEEN)
+    text = "".join(letters)
     if text.isdigit():
         kind = PartKind.NUMBER
     elif person:
@@ -152,7 +154,7 @@ def part(text: str, native: str, *, person: bool) -> Part:
         weight = 0.3
     if kind in {PartKind.NAME, PartKind.COMMON}:
         weight *= _length_factor(text) if not native or len(text) > 3 else 1.0
-    heard = sound(text)
+    heard = sound(text) if len(letters) == 1 else "".join(map(sound, letters))
     return Part(text, heard, skeleton(heard), vowels(heard), native, kind, round(weight, 4))
 
 
@@ -289,7 +291,7 @@ def _latin_words(words: list[str], *, person: bool) -> tuple[list[list[tuple[str
 def _build(text: str, words: list[tuple[str, str]], script: Script, *, person: bool) -> Name:
     words = [(latin, native) for latin, native in words if latin]
     forms: frozenset[str] = frozenset()
-    joined = "".join(latin for latin, _ in words)
+    joined = "".join(latin.replace(BETWEEN, "") for latin, _ in words)
     if person:
         words = _person_parts(words)
     else:

@@ -12,6 +12,8 @@ from typing import Final
 
 from safeconduct.identity.screening.folding import Script, main_script
 
+# Stands between letters read one by one, so that "t" and "s" are not taken for one sound.
+BETWEEN: Final = "|"
 # Scripts that leave most vowels out: only the consonants of what is read can be compared.
 CONSONANTAL: Final = frozenset({Script.ARABIC, Script.HEBREW})
 
@@ -112,12 +114,12 @@ def _arabic(word: str, letters: dict[str, str]) -> list[str]:
             return [*_arabic(word[: -len(ending)], letters), *_ARABIC_WORDS[ending]]
     if word.startswith("ال") and len(word) > 3:
         word = word[2:]
-    read = "".join(letters.get(letter, "") for letter in word)
+    read = BETWEEN.join(letters[letter] for letter in word if letter in letters)
     return [read] if read else []
 
 
 def _hebrew(word: str) -> list[str]:
-    read = "".join(_HEBREW_LETTERS.get(letter, "") for letter in native_form(word))
+    read = BETWEEN.join(_HEBREW_LETTERS[letter] for letter in native_form(word) if letter in _HEBREW_LETTERS)
     return [read] if read else []
 
 

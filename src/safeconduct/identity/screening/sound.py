@@ -16,7 +16,7 @@ _CLUSTERS: Final = {
     "dz": "z", "ck": "k", "cz": "C", "sz": "S", "cs": "C", "tz": "Z", "ts": "Z", "tj": "C", "qu": "k", "rh": "r", "bh": "b",
     "lh": "l", "gn": "n", "nh": "n", "ll": "l", "ss": "s", "ng": "n",
     "eo": "o", "eu": "u", "oo": "u", "ou": "u", "ow": "u", "au": "o", "aw": "o", "ae": "e", "oe": "o", "ue": "u", "ee": "i", "ea": "i",
-    "ie": "i", "ei": "e", "ey": "i", "ai": "e", "ay": "e", "iy": "i", "ij": "i", "yi": "i", "yy": "i", "ii": "i", "uu": "u",
+    "ie": "i", "ei": "e", "ey": "i", "ai": "e", "ay": "e", "iy": "i", "yi": "i", "yy": "i", "ii": "i", "uu": "u",
     "aa": "a", "ia": "a", "ya": "a", "iu": "u", "yu": "u", "io": "o", "yo": "o", "ye": "e",
 }  # fmt: skip
 _LETTERS: Final = {"q": "k", "w": "v", "y": "i", "x": "ks", "j": "J", "c": "k"}
