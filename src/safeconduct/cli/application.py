@@ -31,6 +31,7 @@ from safeconduct.cli import (
     model,
     passport,
     quota,
+    screen,
     trust,
 )
 from safeconduct.cli.sample import command as sample
@@ -68,6 +69,7 @@ for noun, commands in (
 instance.add_to(application)
 connect.add_to(application)
 decisions.add_to(application)
+screen.add_to(application)
 backup.add_to(application)
 gateway.add_to(application)
 sample.add_to(application)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from safeconduct.app.screen_name import NameScreener
 from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
 from safeconduct.app.check_presentation import PresentationDesk
@@ -90,7 +91,9 @@ def node_of(
             },
         },
         quotas=quotas,
-        lists=ListDesk(opened.lists, HttpsListFetch(clock=instance.clock)),
+        lists=ListDesk(
+            opened.lists, HttpsListFetch(clock=instance.clock), NameScreener(instance, opened.lists)
+        ),
         rotation=key_rotation(opened, workers=workers),
         mtls=settings.tls_certificate is not None and not settings.tls_proxy,
         faults=lambda: [*log_faults(opened), *(faults() if faults is not None else [])],

@@ -9,6 +9,7 @@ import msgspec
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
+from safeconduct.app.screen_name import NameScreener
 from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
 from safeconduct.app.check_presentation import PresentationDesk
@@ -85,10 +86,12 @@ class ListDesk(msgspec.Struct, frozen=True):
     """Where screening lists come in. under_way: by list, the step of an import that runs and how many entries were read.
 
     canaries: how canaries are searched; by exact name when left out. fetch: None where nothing is fetched from elsewhere.
+    screener: screens names against what is in force.
     """
 
     store: ScreeningListFiles
     fetch: ListFetch | None = None
+    screener: NameScreener | None = None
     canaries: CanarySearch | None = None
     under_way: dict[str, tuple[str, int]] = {}
 
