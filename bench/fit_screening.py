@@ -16,6 +16,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+
+from safeconduct.app.name_index import NameIndex
+from safeconduct.identity.screening.entry import NameKind
+from safeconduct.identity.screening.features import ORGANISATION_FEATURES, PERSON_FEATURES, compare
+from safeconduct.identity.screening.name import analyse
+from safeconduct.identity.screening.weights import Bands, Shifts, Terms, Weights
 from screening_data import (
     cross_script,
     data_directory,
@@ -27,18 +33,12 @@ from screening_data import (
     read_pairs,
 )
 
-from safeconduct.app.name_index import NameIndex
-from safeconduct.identity.screening.entry import NameKind
-from safeconduct.identity.screening.features import ORGANISATION_FEATURES, PERSON_FEATURES, compare
-from safeconduct.identity.screening.name import analyse
-from safeconduct.identity.screening.weights import Bands, Shifts, Terms, Weights
-
 PLACE = Path(__file__).parents[1] / "src/safeconduct/identity/screening/weights.json"
 ROUNDS = 6
 FIRST = Terms(2.0, dict.fromkeys(PERSON_FEATURES, 1.0))
 # What the data cannot tell: a weak alias is discounted by at least this, and few consonants
 # of a common name say at most so much.
-LEAST = {"weak_alias": 3.0, "script_thin": 6.8, "first_word_missing": 2.4}
+LEAST = {"weak_alias": 3.0, "script_thin": 6.8, "first_word_missing": 2.4, "acronym": 1.5}
 # Weights of the kinds of examples in the fit, and thresholds.
 NEGATIVE, POSITIVE, CROSS, RIDGE = 3.0, 0.5, 0.25, 0.3
 # Added to the biases, so that the border that half 0 shows for Latin names is a score of .5.
@@ -103,7 +103,9 @@ def fit(groups: list[tuple[list[list[float]], float, float, int]], size: int) ->
                 y.append(label)
                 counts.append(count)
         weights, bias = descend(np.array(x), np.array(y), np.array(counts), weights, bias, least)
-    return Terms(round(bias + BORDER, 3), dict(zip(FEATURES[size], (round(float(w), 3) for w in weights), strict=True)))
+    return Terms(
+        round(bias + BORDER, 3), dict(zip(FEATURES[size], (round(float(w), 3) for w in weights), strict=True))
+    )
 
 
 FEATURES = {len(PERSON_FEATURES): PERSON_FEATURES, len(ORGANISATION_FEATURES): ORGANISATION_FEATURES}
@@ -114,7 +116,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data")
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--all", action="store_true", help="on both halves (to see what the split costs; never shipped)")
+    parser.add_argument(
+        "--all", action="store_true", help="on both halves (to see what the split costs; never shipped)"
+    )
     options = parser.parse_args()
     data = data_directory(options.data)
     if data is None:
@@ -128,7 +132,9 @@ def main() -> int:
     lists = read_lists(data)
     index = NameIndex(list(lists.values()), person=True)
     latin = NameIndex([latin_only(entries) for entries in lists.values()], person=True)
-    groups = [(pair_vectors(pair, PERSON_FEATURES), float(pair.match), 1.0, 1) for pair in pairs if pair.person]
+    groups = [
+        (pair_vectors(pair, PERSON_FEATURES), float(pair.match), 1.0, 1) for pair in pairs if pair.person
+    ]
     for one in perturbed(lists["un"], FIT_SEED):
         if mine(one.entry):
             groups.append((found_vectors(index, one.text, one.entry), 1.0, POSITIVE, 1))
@@ -140,7 +146,9 @@ def main() -> int:
     ]
     person = fit(groups, len(PERSON_FEATURES))
     firms = [
-        (pair_vectors(pair, ORGANISATION_FEATURES), float(pair.match), 1.0, 1) for pair in pairs if not pair.person
+        (pair_vectors(pair, ORGANISATION_FEATURES), float(pair.match), 1.0, 1)
+        for pair in pairs
+        if not pair.person
     ]
     organisation = fit(firms, len(ORGANISATION_FEATURES))
     weights = Weights(
@@ -149,7 +157,12 @@ def main() -> int:
         organisation=organisation,
         bands=Bands(review=0.5, review_non_latin=0.49, block=0.95),
         shifts=Shifts(
-            birth_date=0.1, birth_year=0.05, birth_contradicts=0.1, country=0.04, country_contradicts=0.03, identifier=0.3
+            birth_date=0.1,
+            birth_year=0.05,
+            birth_contradicts=0.1,
+            country=0.04,
+            country_contradicts=0.03,
+            identifier=0.3,
         ),
         candidates=32,
         compared=14,

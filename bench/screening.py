@@ -25,6 +25,12 @@ from typing import Any
 
 import numpy as np
 from rapidfuzz import fuzz, process, utils
+
+from safeconduct.app.name_index import NameIndex
+from safeconduct.identity.screening.entry import NameKind
+from safeconduct.identity.screening.name import analyse
+from safeconduct.identity.screening.score import Band, as_score, band_of, log_odds
+from safeconduct.identity.screening.weights import shipped
 from screening_data import (
     SHORT,
     cross_script,
@@ -36,12 +42,6 @@ from screening_data import (
     read_lists,
     read_pairs,
 )
-
-from safeconduct.app.name_index import NameIndex
-from safeconduct.identity.screening.entry import NameKind
-from safeconduct.identity.screening.name import analyse
-from safeconduct.identity.screening.score import Band, as_score, band_of, log_odds
-from safeconduct.identity.screening.weights import shipped
 
 RESULTS = Path(__file__).parent / "results"
 PEER = Path(__file__).parent / "peers"
@@ -81,7 +81,9 @@ def f1(truth: list[bool], said: list[bool]) -> float:
     return 2 * both / max(1, sum(truth) + sum(said))
 
 
-def ours(lists: dict[str, Any], pairs: list[Any], changed: list[Any], scripts: list[Any], innocents: list[str]) -> dict[str, Any]:
+def ours(
+    lists: dict[str, Any], pairs: list[Any], changed: list[Any], scripts: list[Any], innocents: list[str]
+) -> dict[str, Any]:
     gc.collect()
     began = time.process_time()
     index = NameIndex(list(lists.values()), person=True)
@@ -118,13 +120,17 @@ def ours(lists: dict[str, Any], pairs: list[Any], changed: list[Any], scripts: l
             [found for one, found in zip(changed, hit, strict=True) if half(one.entry) and one.kind != SHORT]
         ),
         "recall_by_kind": {
-            kind: _mean([found for one, found in zip(changed, hit, strict=True) if one.kind == kind]) for kind in kinds
+            kind: _mean([found for one, found in zip(changed, hit, strict=True) if one.kind == kind])
+            for kind in kinds
         },
         "cross_script_recall": sum(crossed) / len(crossed),
-        "cross_script_recall_other_half": _mean([found for one, found in zip(scripts, crossed, strict=True) if half(one.entry)]),
+        "cross_script_recall_other_half": _mean(
+            [found for one, found in zip(scripts, crossed, strict=True) if half(one.entry)]
+        ),
         "alerts_per_1000": 1_000 * sum(alarmed) / len(alarmed),
         "alarmed": [text for text, alarm in zip(innocents, alarmed, strict=True) if alarm],
-        "alerts_per_1000_other_half": 1_000 * _mean([alarm for text, alarm in zip(innocents, alarmed, strict=True) if half(text)]),
+        "alerts_per_1000_other_half": 1_000
+        * _mean([alarm for text, alarm in zip(innocents, alarmed, strict=True) if half(text)]),
         "p50_ms": float(np.percentile(cpu, 50)) / 1e6,
         "p99_ms": float(np.percentile(cpu, 99)) / 1e6,
         "wall_p50_ms": float(np.percentile(wall, 50)) / 1e6,
@@ -134,7 +140,9 @@ def ours(lists: dict[str, Any], pairs: list[Any], changed: list[Any], scripts: l
     }
 
 
-def _of(pairs: list[Any], truth: list[bool], said: list[bool], *, person: bool) -> tuple[list[bool], list[bool]]:
+def _of(
+    pairs: list[Any], truth: list[bool], said: list[bool], *, person: bool
+) -> tuple[list[bool], list[bool]]:
     kept = [n for n, pair in enumerate(pairs) if pair.person is person]
     return [truth[n] for n in kept], [said[n] for n in kept]
 
@@ -163,7 +171,8 @@ def ratio_peer(
         if entry.kind.value == "person"
     }
     latin = {
-        entry.id: [utils.default_process(listed.text) for listed in entry.names] for entry in latin_only(lists["un"])
+        entry.id: [utils.default_process(listed.text) for listed in entry.names]
+        for entry in latin_only(lists["un"])
     }
     names = [text for texts in persons.values() for text in texts]
     truth = [pair.match for pair in pairs]
@@ -173,7 +182,10 @@ def ratio_peer(
     alarmed, cpu = 0, []
     for text in asked:
         began = time.thread_time_ns()
-        alarmed += process.extractOne(utils.default_process(text), names, scorer=scorer, score_cutoff=threshold) is not None
+        alarmed += (
+            process.extractOne(utils.default_process(text), names, scorer=scorer, score_cutoff=threshold)
+            is not None
+        )
         cpu.append(time.thread_time_ns() - began)
 
     def reaches(text: str, targets: list[str]) -> bool:
@@ -204,7 +216,12 @@ def logic_v2(pairs: list[Any], scripts: list[Any], lists: dict[str, Any]) -> dic
     asked += [["Person", one.text, primary[one.entry]] for one in scripts]
     began = time.perf_counter()
     answer = subprocess.run(
-        [str(python), str(PEER / "logic_v2.py")], input=json.dumps(asked), capture_output=True, text=True, timeout=300, check=False
+        [str(python), str(PEER / "logic_v2.py")],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     if answer.returncode:
         return {"peer": "logic-v2", "failed": answer.stderr.strip().splitlines()[-1:]}
@@ -234,7 +251,10 @@ def memory(data: Path) -> dict[str, float]:
         "kept = [NameIndex(lists, person=True), NameIndex(lists, person=False)]; gc.collect(); print(before, rss())"
     )
     answer = subprocess.run(
-        [sys.executable, "-c", script, str(data), str(Path(__file__).parent)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(data), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     before, after = map(float, answer.stdout.split())
     return {"index_mib": after - before, "process_mib": after}
@@ -243,7 +263,9 @@ def memory(data: Path) -> dict[str, float]:
 def verdict(name: str, value: float) -> str:
     goal = GOALS[name]
     reached = value <= goal if name in AT_MOST else value >= goal
-    return f"goal {'<=' if name in AT_MOST else '>='} {goal:g}: " + ("reached" if reached else f"MISSED by {abs(value - goal):.4g}")
+    return f"goal {'<=' if name in AT_MOST else '>='} {goal:g}: " + (
+        "reached" if reached else f"MISSED by {abs(value - goal):.4g}"
+    )
 
 
 def main() -> int:
@@ -255,7 +277,9 @@ def main() -> int:
     options = parser.parse_args()
     data = data_directory(options.data)
     if data is None:
-        print("no screening data here: give --data DIR or set SAFECONDUCT_SCREENING_DATA; nothing was measured")
+        print(
+            "no screening data here: give --data DIR or set SAFECONDUCT_SCREENING_DATA; nothing was measured"
+        )
         return 0
     lists = read_lists(data)
     pairs, innocents = read_pairs(data), read_innocents(data)
@@ -266,7 +290,17 @@ def main() -> int:
             file.write(json.dumps(one._asdict(), ensure_ascii=False) + "\n")
     figures = ours(lists, pairs, changed, scripts, innocents) | memory(data)
     peers = [
-        ratio_peer("token_sort at .85", fuzz.token_sort_ratio, 85, lists, pairs, changed, scripts, innocents, every=10),
+        ratio_peer(
+            "token_sort at .85",
+            fuzz.token_sort_ratio,
+            85,
+            lists,
+            pairs,
+            changed,
+            scripts,
+            innocents,
+            every=10,
+        ),
         ratio_peer("WRatio at .9", fuzz.WRatio, 90, lists, pairs, changed, scripts, innocents, every=25),
     ]
     logic = logic_v2(pairs, scripts, lists)
@@ -275,7 +309,12 @@ def main() -> int:
         "python": platform.python_version(),
         "weights": WEIGHTS.digest(),
         "goals": GOALS,
-        "asked": {"pairs": len(pairs), "perturbed": len(changed), "cross_script": len(scripts), "innocents": len(innocents)},
+        "asked": {
+            "pairs": len(pairs),
+            "perturbed": len(changed),
+            "cross_script": len(scripts),
+            "innocents": len(innocents),
+        },
         "ours": figures,
         "peers": [*peers, logic or {"peer": "logic-v2", "installed": False}],
     }
@@ -292,12 +331,26 @@ def main() -> int:
     for name in GOALS:
         other = figures.get(f"{name}_other_half")
         beside = "" if other is None else f"  (other half {other:.4f})"
-        against = "; ".join(f"{peer['peer']} {peer[name]:.4g}" for peer in [*peers, logic or {}] if name in peer)
+        against = "; ".join(
+            f"{peer['peer']} {peer[name]:.4g}" for peer in [*peers, logic or {}] if name in peer
+        )
         print(f"{name:<22}{figures[name]:>9.4f}{beside:<22} {verdict(name, figures[name])}; {against}")
-    print(f"wall p50 {figures['wall_p50_ms']:.2f} ms, p99 {figures['wall_p99_ms']:.2f} ms; F1 persons {figures['f1_persons']:.3f}, organisations {figures['f1_organisations']:.3f}")
-    print(f"built in {figures['build_s']:.1f} s CPU; indices {figures['index_mib']:.0f} MiB of {figures['process_mib']:.0f} MiB resident")
-    print("recall by change: " + ", ".join(f"{kind} {value:.3f}" for kind, value in figures["recall_by_kind"].items()))
-    print("missed: " + ("; ".join(figures["missed"][:20]) or "none") + " | alarmed: " + ("; ".join(figures["alarmed"][:20]) or "none"))
+    print(
+        f"wall p50 {figures['wall_p50_ms']:.2f} ms, p99 {figures['wall_p99_ms']:.2f} ms; F1 persons {figures['f1_persons']:.3f}, organisations {figures['f1_organisations']:.3f}"
+    )
+    print(
+        f"built in {figures['build_s']:.1f} s CPU; indices {figures['index_mib']:.0f} MiB of {figures['process_mib']:.0f} MiB resident"
+    )
+    print(
+        "recall by change: "
+        + ", ".join(f"{kind} {value:.3f}" for kind, value in figures["recall_by_kind"].items())
+    )
+    print(
+        "missed: "
+        + ("; ".join(figures["missed"][:20]) or "none")
+        + " | alarmed: "
+        + ("; ".join(figures["alarmed"][:20]) or "none")
+    )
     if logic is None:
         print("logic-v2: not installed (bench/peers/set-up nomenklatura; compiles PyICU against libicu-dev)")
     return 0

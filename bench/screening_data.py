@@ -74,7 +74,9 @@ def _chunks(path: Path) -> list[bytes]:
 
 def read_lists(data: Path) -> dict[str, list[ListEntry]]:
     """UN, OFAC SDN and OFAC Consolidated. The old OFAC files lack their end marks and hold orphan rows, which is confirmed here."""
-    un = read_un_xml(_chunks(data / "sanctions/un-2026/UN_consolidated.xml"), reading=Reading(confirmed=list(Defect)))
+    un = read_un_xml(
+        _chunks(data / "sanctions/un-2026/UN_consolidated.xml"), reading=Reading(confirmed=list(Defect))
+    )
     sdn = data / "sanctions/ofac-2018"
     cons = data / "sanctions/ofac-consolidated-2025"
     return {
@@ -202,7 +204,11 @@ def perturbed(un: list[ListEntry], seed: int = SEED) -> list[Perturbed]:
     rng = random.Random(seed)
     persons = sorted((entry for entry in un if entry.kind is EntryKind.PERSON), key=lambda entry: entry.id)
     texts = [(entry.id, entry.names[0].text) for entry in persons]
-    texts = [(entry, text) for entry, text in texts if is_latin(text) and sum(map(str.isalpha, text)) >= _LEAST_LETTERS]
+    texts = [
+        (entry, text)
+        for entry, text in texts
+        if is_latin(text) and sum(map(str.isalpha, text)) >= _LEAST_LETTERS
+    ]
     two = [one for one in texts if len(one[1].split()) >= 2]
     long = [one for one in two if sum(map(str.isalpha, one[1])) >= _LEAST_FOR_EDITS]
     short = [one for one in two if sum(map(str.isalpha, one[1])) < _LEAST_FOR_EDITS]

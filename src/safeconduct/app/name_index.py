@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from safeconduct.identity.screening.entry import EntryKind, ListEntry, ListedName
 from safeconduct.identity.screening.comparison import pair_words
+from safeconduct.identity.screening.entry import EntryKind, ListedName, ListEntry
 from safeconduct.identity.screening.name import Name, PartKind, analyse
 from safeconduct.identity.screening.score import log_odds
+from safeconduct.identity.screening.sound import sound
 from safeconduct.identity.screening.weights import Weights
 
 # A key that more than this share of all names has finds nothing and costs time; it is used only where there are no others.
@@ -48,12 +49,18 @@ def keys_of(name: Name, *, consonants: bool) -> Iterator[str]:
         yield f"={part.sound}"
         if part.native:
             yield f"@{part.native}"
-    if not name.person and len(core) > 2:
-        yield f"={''.join(part.text[0] for part in core)}"
+    if len(name.initials) > 2:
+        yield f"={sound(name.initials)}"
+        yield f"={sound(name.initials[:-1])}"
 
 
 def _rarity(rows: int, found: int) -> int:
     return round(256 * math.log(1 + rows / max(1, found)))
+
+
+def _sums(places: NDArray[np.int32], weights: NDArray[np.float64], minlength: int) -> NDArray[np.float64]:
+    """Sum of the weights of each place."""
+    return np.bincount(places, weights=weights, minlength=minlength).astype(np.float64, copy=False)
 
 
 class Row:
@@ -103,16 +110,14 @@ class NameIndex:
         order = np.argsort(key_of_pair, kind="stable")
         found = np.bincount(key_of_pair, minlength=len(numbers))
         # Whole numbers, so that sums and with them the order of candidates are the same on every machine.
-        weight = np.array(
-            [_rarity(len(rows), int(count)) for count in found] or [0], dtype=np.float32
-        )
+        weight = np.array([_rarity(len(rows), int(count)) for count in found] or [0], dtype=np.float32)
         is_bone = np.fromiter((key[0] in "~#" for key in numbers), dtype=np.bool_, count=len(numbers))
         said = weight[key_of_pair].astype(np.float64)
         self._rows_by_key: Final[NDArray[np.int32]] = row_of_pair[order]
         self._starts: Final[NDArray[np.int64]] = np.concatenate(([0], np.cumsum(found)))
         self._weight: Final[NDArray[np.float32]] = weight
-        self._norm: Final[NDArray[np.float64]] = np.bincount(row_of_pair, weights=said, minlength=len(rows))
-        self._bones: Final[NDArray[np.float64]] = np.bincount(
+        self._norm: Final[NDArray[np.float64]] = _sums(row_of_pair, weights=said, minlength=len(rows))
+        self._bones: Final[NDArray[np.float64]] = _sums(
             row_of_pair, weights=said * is_bone[key_of_pair], minlength=len(rows)
         )
         for made in (self._rows_by_key, self._starts, self._weight, self._norm, self._bones):
@@ -145,9 +150,9 @@ class NameIndex:
             weights.append(-minus)
         if not found:
             return []
-        scores = np.bincount(
+        scores = _sums(
             np.concatenate(found),
-            weights=np.repeat(np.array(weights), [len(places) for places in found]),
+            weights=np.repeat(np.array(weights, dtype=np.float64), [len(places) for places in found]),
             minlength=len(self.rows),
         )
         scores /= own + _NAME_SHARE * (self._bones if name.consonantal else self._norm)

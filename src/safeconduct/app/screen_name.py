@@ -13,10 +13,9 @@ from typing import Final
 
 import msgspec
 
-from safeconduct.app.ports import Caller
 from safeconduct.app.commit import instant
 from safeconduct.app.name_index import Found, NameIndex
-from safeconduct.app.ports import Instance
+from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.scope import require_role
 from safeconduct.app.screening_lists import ListStatus, ListStore, list_statuses
 from safeconduct.identity.screening.entry import ListEntry
@@ -134,7 +133,9 @@ def check_name(asked: NameToScreen) -> Facts:
     if len(asked.name) > LONGEST:
         raise InvalidInput(f"{len(asked.name):,} characters (at most {LONGEST:,})", field="name")
     if asked.kind not in {"", *KINDS}:
-        raise InvalidInput("unknown kind", field="kind", remedy=f"one of: {', '.join(KINDS)}, or leave it out")
+        raise InvalidInput(
+            "unknown kind", field="kind", remedy=f"one of: {', '.join(KINDS)}, or leave it out"
+        )
     if asked.born is not None and not _DATE.match(asked.born):
         raise InvalidInput("not a date", field="born", remedy="YYYY, YYYY-MM or YYYY-MM-DD")
     for country in asked.countries:
@@ -142,8 +143,14 @@ def check_name(asked: NameToScreen) -> Facts:
             raise InvalidInput(
                 "not a country's code", field="countries", remedy="two capital letters of ISO 3166-1, e.g. KP"
             )
-    if len(asked.countries) > 50 or len(asked.identifiers) > 50 or any(len(one) > 200 for one in asked.identifiers):
-        raise InvalidInput("too many or too long", field="identifiers", remedy="at most 50, of 200 characters each")
+    if (
+        len(asked.countries) > 50
+        or len(asked.identifiers) > 50
+        or any(len(one) > 200 for one in asked.identifiers)
+    ):
+        raise InvalidInput(
+            "too many or too long", field="identifiers", remedy="at most 50, of 200 characters each"
+        )
     return Facts(asked.born, asked.countries, asked.identifiers)
 
 
@@ -165,7 +172,9 @@ class NameScreener:
             try:
                 check_name(one)
             except InvalidInput as error:
-                raise InvalidInput(error.message, field=f"names[{number}].{error.field}", remedy=error.remedy) from None
+                raise InvalidInput(
+                    error.message, field=f"names[{number}].{error.field}", remedy=error.remedy
+                ) from None
         lists, unusable = self._in_force()
         at = instant(self._instance)
         return [lists.screen(one, at=at, explained=ask.explain, unusable=unusable) for one in ask.names]

@@ -61,10 +61,14 @@ def screen(
     from safeconduct.kernel.errors import InvalidInput  # noqa: PLC0415
 
     if (name is None) == (csv is None):
-        raise InvalidInput("give one of them", field="NAME, --csv", remedy='safeconduct screen "Made-up Name"')
+        raise InvalidInput(
+            "give one of them", field="NAME, --csv", remedy='safeconduct screen "Made-up Name"'
+        )
     if csv is not None:
         if born or country or identifier or kind:
-            raise InvalidInput("with --csv the file says this", field="--born, --country, --identifier, --kind")
+            raise InvalidInput(
+                "with --csv the file says this", field="--born, --country, --identifier, --kind"
+            )
         _batch(csv, explain=explain, data=data, url=url, speaker=speaker, as_json=as_json)
         return
     if name == "-":
@@ -75,7 +79,9 @@ def screen(
     asked |= {"identifiers": identifier or []}
     asked |= {member: value for member, value in (("born", born), ("kind", kind)) if value is not None}
     with connect(data, url, speaker or OPERATOR) as client:
-        (found,) = client.post_slowly(_PATH, {"names": [asked], "explain": explain}, seconds=_SECONDS)["items"]
+        (found,) = client.post_slowly(_PATH, {"names": [asked], "explain": explain}, seconds=_SECONDS)[
+            "items"
+        ]
     if as_json:
         print_json(found)
         return
@@ -139,11 +145,15 @@ def _rows(path: Path) -> list[dict[str, Any]]:
                         remedy=f"columns: {', '.join(_COLUMNS)}",
                     )
             if "name" not in columns:
-                raise InvalidInput("there is no column `name`", field=str(path), remedy="name it in the first row")
+                raise InvalidInput(
+                    "there is no column `name`", field=str(path), remedy="name it in the first row"
+                )
             for row in reader:
                 if None in row or None in row.values():
                     raise InvalidInput(
-                        f"not {len(columns)} columns", field=f"{path} line {reader.line_num}", remedy="quote commas"
+                        f"not {len(columns)} columns",
+                        field=f"{path} line {reader.line_num}",
+                        remedy="quote commas",
                     )
                 one: dict[str, Any] = {"name": row["name"]}
                 one |= {member: row[member] for member in ("kind", "born") if row.get(member)}
@@ -154,9 +164,13 @@ def _rows(path: Path) -> list[dict[str, Any]]:
                 }
                 asked.append(one)
                 if len(asked) > _MOST_ROWS:
-                    raise InvalidInput(f"more than {_MOST_ROWS:,} rows", field=str(path), remedy="split the file")
+                    raise InvalidInput(
+                        f"more than {_MOST_ROWS:,} rows", field=str(path), remedy="split the file"
+                    )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"cannot be read: {error}", field=str(path), remedy="a CSV file in UTF-8") from None
+        raise InvalidInput(
+            f"cannot be read: {error}", field=str(path), remedy="a CSV file in UTF-8"
+        ) from None
     if not asked:
         raise InvalidInput("no rows", field=str(path))
     return asked
@@ -174,7 +188,9 @@ def _batch(
     ):
         for start in range(0, len(asked), _AT_ONCE):
             names = asked[start : start + _AT_ONCE]
-            for found in client.post_slowly(_PATH, {"names": names, "explain": explain}, seconds=_SECONDS)["items"]:
+            for found in client.post_slowly(_PATH, {"names": names, "explain": explain}, seconds=_SECONDS)[
+                "items"
+            ]:
                 counts[found["band"]] += 1
                 if as_json:
                     print_json_line(found)

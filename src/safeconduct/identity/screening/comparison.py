@@ -6,7 +6,7 @@ from 0 to 1, and says which reading it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -118,7 +118,11 @@ def _by_skeleton(a: Part, b: Part) -> tuple[float, str]:
     left, right = a.skeleton, b.skeleton
     if not left or not right:
         return (0.85 if left == right and not _beginnings_differ(a.text, b.text) else 0.0), "consonants"
-    alike = (0.96 if len(left) > 2 else 0.92 if len(left) > 1 else 0.8) if left == right else _similarity(left, right) - 0.04
+    alike = (
+        (0.96 if len(left) > 2 else 0.92 if len(left) > 1 else 0.8)
+        if left == right
+        else _similarity(left, right) - 0.04
+    )
     if _beginnings_differ(a.text, b.text):
         alike -= 0.2
     return max(0.0, alike), "consonants"
@@ -170,9 +174,21 @@ def pair_words(query: Name, entry: Name) -> WordPairs:
     if promise < 1.0:
         short = min(query.weight, entry.weight)
         promise = max(promise, 0.8 * min(1.0, explained / 2 / short))
+        if not query.person and (stands_for(query, entry) or stands_for(entry, query)):
+            promise = 0.9
         if not consonants and (free_a or free_b):
             promise = max(promise, _similarity(query.joined, entry.joined, score_cutoff=0.6))
     return WordPairs(pairs, free_a, free_b, weak, promise)
+
+
+def stands_for(short: Name, long: Name) -> bool:
+    """Whether one name is the acronym of the other: three to eight letters, with or without the legal form's."""
+    if len(short.parts) != 1 or len(long.parts) < 2:
+        return False
+    letters = short.parts[0].text
+    return 3 <= len(letters) <= 8 and (
+        long.initials == letters or (len(letters) > 3 and long.initials[:-1] == letters)
+    )
 
 
 def align(query: Name, entry: Name, words: WordPairs | None = None) -> Alignment:
@@ -180,8 +196,15 @@ def align(query: Name, entry: Name, words: WordPairs | None = None) -> Alignment
     consonants = query.consonantal or entry.consonantal
     a, b = query.parts, entry.parts
     pairs, free_a, free_b, weak, _ = words or pair_words(query, entry)
+    if not query.person and (stands_for(query, entry) or stands_for(entry, query)):
+        everything = Paired(tuple(range(len(a))), tuple(range(len(b))), _INITIAL_LIKENESS, "acronym")
+        return Alignment((everything,), (), ())
     if free_a or free_b or weak:
-        if len(a) + len(b) > 2 and not consonants and min(len(query.joined), len(entry.joined)) >= _RESPACED_LETTERS:
+        if (
+            len(a) + len(b) > 2
+            and not consonants
+            and min(len(query.joined), len(entry.joined)) >= _RESPACED_LETTERS
+        ):
             whole = _similarity(query.joined, entry.joined, score_cutoff=RESPACED)
             if whole:
                 everything = Paired(tuple(range(len(a))), tuple(range(len(b))), whole, "written together")
@@ -190,9 +213,9 @@ def align(query: Name, entry: Name, words: WordPairs | None = None) -> Alignment
     return Alignment(tuple(pairs), tuple(sorted(free_a)), tuple(sorted(free_b)))
 
 
-def _loose(pairs: list[Paired], free: set[int], side: int) -> set[int]:
+def _loose(free: set[int], paired: Iterable[tuple[tuple[int, ...], float]]) -> set[int]:
     """Places of words that no good pair explains."""
-    return free | {at for pair in pairs if pair.likeness < JOINED for at in pair[side]}
+    return free | {at for places, alike in paired if alike < JOINED for at in places}
 
 
 def _joinings(
@@ -226,12 +249,13 @@ def _joinings(
                     yield -_INITIAL_LIKENESS, -size, at, tuple(places), "initial"
 
 
-def _join(
+def _join(  # noqa: PLR0917 - the state of one alignment
     query: Name, entry: Name, pairs: list[Paired], free_a: set[int], free_b: set[int], consonants: bool
 ) -> None:
     """Words that are written together on one side: "Ramimakhlouf", "Plat Ono Vich", "JC"."""
-    loose_a, loose_b = _loose(pairs, free_a, 0), _loose(pairs, free_b, 1)
-    found = [
+    loose_a = _loose(free_a, ((pair.query, pair.likeness) for pair in pairs))
+    loose_b = _loose(free_b, ((pair.entry, pair.likeness) for pair in pairs))
+    found: list[tuple[float, int, tuple[int, ...], tuple[int, ...], str]] = [
         (minus, size, (at,), places, reading)
         for minus, size, at, places, reading in _joinings(query, entry, loose_a, loose_b, consonants)
     ]
@@ -261,7 +285,8 @@ def _join(
     # Whatever the joining set free may still find a partner.
     for i in sorted(free_a) if found else ():
         best = max(
-            ((likeness(query.parts[i], entry.parts[j], consonants), -j) for j in free_b), default=((0.0, ""), 0)
+            ((likeness(query.parts[i], entry.parts[j], consonants), -j) for j in free_b),
+            default=((0.0, ""), 0),
         )
         if best[0][0] >= PAIRED:
             free_a.discard(i)
@@ -272,7 +297,7 @@ def _join(
 def _initial_of_article(
     query: Name, entry: Name, pairs: list[Paired], free_a: set[int], free_b: set[int]
 ) -> None:
-    """"A." may stand for "al-Khafaji": the article is a part of the word as its bearer spells it."""
+    """An initial, "A.", may stand for "al-Khafaji": the article is a part of the word as its bearer spells it."""
     for flipped in (False, True):
         short, long = (entry, query) if flipped else (query, entry)
         free_short, free_long = (free_b, free_a) if flipped else (free_a, free_b)
@@ -285,12 +310,17 @@ def _initial_of_article(
                     continue
                 # After "servant of" the article is not kept as a word of its own.
                 unsaid = long.parts[article].text == "abdul" and short.parts[at].text in "ae"
-                said = long.parts[article].kind is PartKind.PARTICLE and long.parts[article].text[:1] == short.parts[at].text
+                said = (
+                    long.parts[article].kind is PartKind.PARTICLE
+                    and long.parts[article].text[:1] == short.parts[at].text
+                )
                 if unsaid or said:
                     free_short.discard(at)
                     words = (place,) if unsaid else (article, place)
                     free_long.difference_update(words)
-                    for pair in [one for one in pairs if said and article in (one.query if flipped else one.entry)]:
+                    for pair in [
+                        one for one in pairs if said and article in (one.query if flipped else one.entry)
+                    ]:
                         pairs.remove(pair)
                         (free_b if flipped else free_a).update(pair.entry if flipped else pair.query)
                     pairs.append(

@@ -5,6 +5,7 @@ Every feature is 0 when nothing speaks against. Each comes with what was compare
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from rapidfuzz.distance import OSA
@@ -91,7 +92,11 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
             told_share = min(1.0, len(a[pair.query[0]].skeleton) / 5)
         else:
             told_share = 1.0
-        told += (min(weight, _weight(query, pair.query), _weight(entry, pair.entry)) if consonants else weight) * telling * told_share
+        told += (
+            (min(weight, _weight(query, pair.query), _weight(entry, pair.entry)) if consonants else weight)
+            * telling
+            * told_share
+        )
         if kind not in _MINOR or other not in _MINOR:
             core_pairs.append(pair)
             core += weight
@@ -102,15 +107,17 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
             heard_a, heard_b = a[pair.query[0]].sound[:1], b[pair.entry[0]].sound[:1]
             if heard_a != heard_b and unlike > 0.05 and not consonants:
                 first += weight
-            if kind in _EVERYBODYS and other in _EVERYBODYS or consonants and (kind in _EVERYBODYS or other in _EVERYBODYS):
+            if (kind in _EVERYBODYS and other in _EVERYBODYS) or (
+                consonants and (kind in _EVERYBODYS or other in _EVERYBODYS)
+            ):
                 common += weight
     left_a = _left(query, alignment.query_left, {at for pair in alignment.pairs for at in pair.query})
     left_b = _left(entry, alignment.entry_left, {at for pair in alignment.pairs for at in pair.entry})
     conflict = min(left_a, left_b)
     read = (query.script in _READ) != (entry.script in _READ)
     core_pairs.sort(key=lambda pair: pair.query)
-    turned = sum(1 for one, two in zip(core_pairs, core_pairs[1:], strict=False) if two.entry < one.entry)
-    if consonants:
+    turned = sum(1 for one, two in pairwise(core_pairs) if two.entry < one.entry)
+    if consonants or _acronym(alignment):
         whole = 0.0
     elif query.script is entry.script and query.script.value in {"han", "hangul"}:
         whole = 1.0 - OSA.normalized_similarity(query.text.replace(" ", ""), entry.text.replace(" ", ""))
@@ -131,7 +138,8 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
         "read": 1.0 if read else 0.0,
         "read_unlike": _clip(worst * 3) if read else 0.0,
         "extra_in_query": _clip((left_a - conflict) / total_a),
-        "first_word_missing": _first_missing(entry, alignment.entry_left, left_a) * (1.5 if initials else 1.0),
+        "first_word_missing": _first_missing(entry, alignment.entry_left, left_a)
+        * (1.5 if initials else 1.0),
         "extra_on_thin": _clip(left_a + left_b - 2 * conflict) * _clip(1.0 - told / 2.2),
         "extra_in_entry": _clip((left_b - conflict) / total_b),
         "missing_words": _clip((left_a + left_b - 2 * conflict) / 3),
@@ -143,7 +151,9 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
         "very_thin": _clip(1.0 - told / 1.2),
         "whole_far": _clip((whole - 0.25) * 3),
         "whole": whole,
-        "script_thin": _clip(1.0 - bones / _ENOUGH_CONSONANTS) if consonants and not (query.consonantal and entry.consonantal) else 0.0,
+        "script_thin": _clip(1.0 - bones / _ENOUGH_CONSONANTS)
+        if consonants and not (query.consonantal and entry.consonantal)
+        else 0.0,
         "script": 1.0 if consonants and not (query.consonantal and entry.consonantal) else 0.0,
         "first_letters": first / core if core else 0.0,
     }
@@ -158,6 +168,10 @@ def compare(query: Name, entry: Name, words: WordPairs | None = None) -> Compare
     else:
         features |= _organisation(query, entry, alignment, common / core if core else 1.0)
     return Compared(features, alignment)
+
+
+def _acronym(alignment: Alignment) -> bool:
+    return len(alignment.pairs) == 1 and alignment.pairs[0].reading == "acronym"
 
 
 def _patronymics(query: Name, entry: Name, alignment: Alignment) -> float:
@@ -193,7 +207,9 @@ def _organisation(query: Name, entry: Name, alignment: Alignment, common: float)
     generic_a = [at for at in alignment.query_left if a[at].kind is PartKind.GENERIC]
     generic_b = [at for at in alignment.entry_left if b[at].kind is PartKind.GENERIC]
     unlike_places = any(
-        a[pair.query[0]].kind is PartKind.PLACE and b[pair.entry[0]].kind is PartKind.PLACE and pair.likeness < 0.95
+        a[pair.query[0]].kind is PartKind.PLACE
+        and b[pair.entry[0]].kind is PartKind.PLACE
+        and pair.likeness < 0.95
         for pair in alignment.pairs
     )
     return {
@@ -202,5 +218,5 @@ def _organisation(query: Name, entry: Name, alignment: Alignment, common: float)
         "places": 1.0 if (places_a and places_b) or unlike_places else 0.6 if places_a or places_b else 0.0,
         "generic_only": common,
         "generic_conflict": 1.0 if generic_a and generic_b else 0.0,
-        "acronym": 0.0,
+        "acronym": 1.0 if _acronym(alignment) else 0.0,
     }

@@ -66,12 +66,8 @@ _BLOCKS: Final = (
 # that a name is plausibly spoofed with; the rest is left to romanisation.
 _LOOKALIKES: Final = dict(
     zip(
-        "аеорсухіјѕԁһӏԛԝҽгпкмтвнАВЕКМНОРСТУХІЈЅԌԚԜҮүԍ"
-        "αοινυρτκΑΒΕΖΗΙΚΜΝΟΡΤΥΧϲϳγηωε"
-        "օսոցհյզղքք",
-        "aeopcyxijsdhlqwernkmtbhABEKMHOPCTYXIJSGQWYyg"
-        "aoivuptkABEZHIKMNOPTYXcjynwe"
-        "ounghjqnpf",
+        "аеорсухіјѕԁһӏԛԝҽгпкмтвнАВЕКМНОРСТУХІЈЅԌԚԜҮүԍαοινυρτκΑΒΕΖΗΙΚΜΝΟΡΤΥΧϲϳγηωεօսոցհյզղքք",
+        "aeopcyxijsdhlqwernkmtbhABEKMHOPCTYXIJSGQWYygaoivuptkABEZHIKMNOPTYXcjynweounghjqnpf",
         strict=True,
     )
 )

@@ -21,7 +21,13 @@ from safeconduct.identity.screening.folding import (
     unmask,
     wholly_lookalike,
 )
-from safeconduct.identity.screening.romanise import BETWEEN, COMPOUND_FAMILIES, CONSONANTAL, native_form, romanise
+from safeconduct.identity.screening.romanise import (
+    BETWEEN,
+    COMPOUND_FAMILIES,
+    CONSONANTAL,
+    native_form,
+    romanise,
+)
 from safeconduct.identity.screening.sound import skeleton, sound, vowels
 from safeconduct.identity.screening.words import (
     ABBREVIATIONS,
@@ -38,6 +44,7 @@ from safeconduct.identity.screening.words import (
     SHY_FORMS,
     STOP,
     TITLES,
+    TRANSLATED,
 )
 
 
@@ -86,7 +93,7 @@ class Name(NamedTuple):
 
     script: what most of its letters are. consonantal: the Latin letters are a skeleton. forms: classes of the legal forms
     that were taken out of an organisation's name. joined: the letters of all words, as written, in one. weight: of all
-    parts.
+    parts. initials: of an organisation's words, legal form included.
     """
 
     text: str
@@ -97,21 +104,30 @@ class Name(NamedTuple):
     joined: str
     person: bool
     weight: float
+    initials: str
 
 
 _DOTTED: Final = re.compile(r"(?<![^\W\d_])(?:[^\W\d_]\.[ ]?){2,}(?:[^\W\d_](?![^\W\d_]))?\.?")
 _APOSTROPHES: Final = re.compile(r"['`´’‘ʼʻʿʾ′\"“”„«»]")
 _POSSESSIVE: Final = re.compile(r"['’]s\b", re.IGNORECASE)
-_WORDS: Final = re.compile(r"[^\W_]+(?:[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0fff\u1780-\u17ff]+[^\W_]*)*")
+_WORDS: Final = re.compile(
+    r"[^\W_]+(?:[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u0900-\u0fff\u1780-\u17ff]+[^\W_]*)*"
+)
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ORDINAL: Final = re.compile(r"^(\d+)(?:st|nd|rd|th)$")
 _PATRONYMIC: Final = re.compile(r"(?:[oe]vich|[oe]vitch|ovych|yevich|[oe]vna|ivna|ichna|inichna)$")
-_SERVANT: Final = re.compile(r"^abd[aeiou]?l(?=.{3})|^abdo?ul(?=.{3})|^abd(?:ou|[aeiou])(?:([rsntdz])(?=\1.{2})|sh(?=sh.{2}))")
-_SERVANT_WORDS: Final = frozenset({"abd", "abdul", "abdel", "abdal", "abdol", "abdoul", "abdu", "abdi", "abdur", "abdus"})
+_SERVANT: Final = re.compile(
+    r"^abd[aeiou]?l(?=.{3})|^abdo?ul(?=.{3})|^abd(?:ou|[aeiou])(?:([rsntdz])(?=\1.{2})|sh(?=sh.{2}))"
+)
+_SERVANT_WORDS: Final = frozenset(
+    {"abd", "abdul", "abdel", "abdal", "abdol", "abdoul", "abdu", "abdi", "abdur", "abdus"}
+)
 # "Saifuddin", "Seif el-Din", "Seifeddine"; "Habibullah", "Habib Ullah": what is joined to the name is written in a dozen ways.
 _OF_THE_FAITH: Final = re.compile(r"^(.{3,}?)(?:[aeiou]{1,2}d{1,2}|[aeu]l?d)(?:ee|ie|i|e)ne?$")
 _OF_GOD: Final = re.compile(r"^(?!abd)(.{3,}?)(?:(?:ou|u|o|a)ll?ah|ulla)$")
-_FAITH_WORDS: Final = frozenset({"din", "deen", "dine", "uddin", "eddine", "addin", "udin", "eddin", "aldin", "aldeen", "uldin"})
+_FAITH_WORDS: Final = frozenset(
+    {"din", "deen", "dine", "uddin", "eddine", "addin", "udin", "eddin", "aldin", "aldeen", "uldin"}
+)
 _GOD_WORDS: Final = frozenset({"allah", "ullah", "ollah", "ulla", "alla", "lah", "llah"})
 _SERVANT_WORD: Final = re.compile(r"^abd(?:ou|[aeiou])(?:[lrsnzdt]|sh)$")
 _NOT_SERVANT: Final = re.compile(r"^(?:abdul|abdal|abdel|abdoul)[aeiou]*l*[aeiou]*h?[io]?$")
@@ -159,7 +175,12 @@ def part(text: str, native: str, *, person: bool) -> Part:
 
 
 def _words(text: str, *, person: bool) -> list[str]:
-    text = _DOTTED.sub(lambda found: found[0].replace(".", " " if person else "").replace(" " if not person else "\0", "") + " ", text)
+    text = _DOTTED.sub(
+        lambda found: (
+            found[0].replace(".", " " if person else "").replace(" " if not person else "\0", "") + " "
+        ),
+        text,
+    )
     text = _POSSESSIVE.sub("", text)
     text = _APOSTROPHES.sub("", text)
     if not person:
@@ -170,7 +191,7 @@ def _words(text: str, *, person: bool) -> list[str]:
 
 
 def _person_parts(words: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """"abd al X", "abdulX" and "abdel X" all become "abdul", "X"."""
+    """Write servants one way: "abd al X", "abdulX" and "abdel X" all become "abdul", "X"."""
     out: list[tuple[str, str]] = []
     skip_article = False
     for text, native in words:
@@ -184,10 +205,9 @@ def _person_parts(words: list[tuple[str, str]]) -> list[tuple[str, str]]:
         if native:
             out.append((text, native))
             continue
-        if found := _SERVANT.match(text):
-            if not _NOT_SERVANT.match(text):
-                out.append(("abdul", ""))
-                text = text[found.end() :]
+        if (found := _SERVANT.match(text)) and not _NOT_SERVANT.match(text):
+            out.append(("abdul", ""))
+            text = text[found.end() :]  # noqa: PLW2901 - the rest is a word like others
         if text in _FAITH_WORDS or text in _GOD_WORDS:
             out.append(("din" if text in _FAITH_WORDS else "allah", ""))
         elif len(text) > 6 and (found := _OF_THE_FAITH.match(text)):
@@ -230,7 +250,7 @@ def _organisation_parts(words: list[tuple[str, str]]) -> list[tuple[str, str]]:
     out: list[tuple[str, str]] = []
     tens = 0
     for text, native in words:
-        text = ABBREVIATIONS.get(text, text)
+        text = ABBREVIATIONS.get(text, text)  # noqa: PLW2901
         ordinal = _ORDINAL.match(text)
         value = int(ordinal[1]) if ordinal and len(ordinal[1]) < 9 else NUMBERS.get(text, ROMAN.get(text))
         if value is None and text.isdigit() and len(text) < 9:
@@ -244,7 +264,7 @@ def _organisation_parts(words: list[tuple[str, str]]) -> list[tuple[str, str]]:
             out.append((str(value), ""))
             continue
         tens = 0
-        if text in {"united"} or text not in STOP:
+        if text == "united" or text not in STOP:
             out.append((text, native))
     # "United States" and "U.S.", "United Kingdom" and "UK" are one word each.
     merged: list[tuple[str, str]] = []
@@ -263,10 +283,7 @@ def _latin_words(words: list[str], *, person: bool) -> tuple[list[list[tuple[str
     other: list[tuple[str, str]] = []
     differs = False
     for word in words:
-        if script is Script.LATIN:
-            word = wholly_lookalike(word) or unmask(word)
-        else:
-            word = unmask(word)
+        word = (wholly_lookalike(word) if script is Script.LATIN else None) or unmask(word)  # noqa: PLW2901
         if word.isascii():
             text = word.lower()
             if any(sign.isdigit() for sign in text):
@@ -291,6 +308,7 @@ def _latin_words(words: list[str], *, person: bool) -> tuple[list[list[tuple[str
 def _build(text: str, words: list[tuple[str, str]], script: Script, *, person: bool) -> Name:
     words = [(latin, native) for latin, native in words if latin]
     forms: frozenset[str] = frozenset()
+    initials = "" if person else "".join(latin[0] for latin, _ in words if latin not in STOP)
     joined = "".join(latin.replace(BETWEEN, "") for latin, _ in words)
     if person:
         words = _person_parts(words)
@@ -299,7 +317,17 @@ def _build(text: str, words: list[tuple[str, str]], script: Script, *, person: b
         joined = "".join(latin for latin, _ in words if latin not in {"the", "and"})
         words = _organisation_parts(words)
     parts = tuple(part(latin, native, person=person) for latin, native in words)
-    return Name(text, script, script in CONSONANTAL, parts, forms, joined, person, sum(part.weight for part in parts) or 0.01)
+    return Name(
+        text,
+        script,
+        script in CONSONANTAL,
+        parts,
+        forms,
+        joined,
+        person,
+        sum(part.weight for part in parts) or 0.01,
+        initials,
+    )
 
 
 @lru_cache(maxsize=8_192)
@@ -313,6 +341,12 @@ def analyse(text: str, *, person: bool) -> tuple[Name, ...]:
     if person and plain.count(",") == 1:
         family, given = plain.split(",")
         plain = f"{given.strip()} {family.strip()}".strip()
+    if not person and not plain.isascii():
+        lower = plain.casefold()
+        for written, english in TRANSLATED:
+            if written in lower:
+                lower = lower.replace(written, f" {english} ")
+        plain = " ".join(lower.split())
     words = _words(plain, person=person)
     if person and len(words) == 1 and words[0].isascii() and _CAMEL.search(words[0]):
         words = _CAMEL.split(words[0])

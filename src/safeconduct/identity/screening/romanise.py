@@ -48,8 +48,40 @@ _HEBREW_LETTERS: Final = {
 
 # Family names of two characters, and family names that are read otherwise than the character usually is.
 COMPOUND_FAMILIES: Final = frozenset(
-    "欧阳 歐陽 司马 司馬 上官 诸葛 諸葛 东方 東方 皇甫 尉迟 尉遲 公孙 公孫 令狐 慕容 司徒 夏侯 端木 独孤 獨孤 南宫 南宮 西门 西門 "
-    "남궁 황보 제갈 사공 선우 서문 독고".split()
+    [
+        "欧阳",
+        "歐陽",
+        "司马",
+        "司馬",
+        "上官",
+        "诸葛",
+        "諸葛",
+        "东方",
+        "東方",
+        "皇甫",
+        "尉迟",
+        "尉遲",
+        "公孙",
+        "公孫",
+        "令狐",
+        "慕容",
+        "司徒",
+        "夏侯",
+        "端木",
+        "独孤",
+        "獨孤",
+        "南宫",
+        "南宮",
+        "西门",
+        "西門",
+        "남궁",
+        "황보",
+        "제갈",
+        "사공",
+        "선우",
+        "서문",
+        "독고",
+    ]
 )
 _FAMILY_READINGS: Final = {
     "单": "shan", "單": "shan", "曾": "zeng", "仇": "qiu", "解": "xie", "查": "zha", "朴": "piao", "翟": "zhai", "缪": "miao", "繆": "miao",
@@ -74,7 +106,27 @@ _KOREAN_FAMILY: Final = {
     "방": "pang", "공": "kong", "현": "hyon", "함": "ham", "변": "pyon", "염": "yom", "여": "ryo", "려": "ryo", "추": "chu", "도": "to",
 }  # fmt: skip
 # Syllables of Hangul by the arithmetic of its code points (The Unicode Standard, 3.12), in the Koreas' older spelling.
-_HANGUL_FIRST: Final = ("k", "kk", "n", "t", "tt", "r", "m", "p", "pp", "s", "ss", "", "j", "jj", "ch", "k", "t", "p", "h")
+_HANGUL_FIRST: Final = (
+    "k",
+    "kk",
+    "n",
+    "t",
+    "tt",
+    "r",
+    "m",
+    "p",
+    "pp",
+    "s",
+    "ss",
+    "",
+    "j",
+    "jj",
+    "ch",
+    "k",
+    "t",
+    "p",
+    "h",
+)
 _HANGUL_VOWEL: Final = (
     "a", "ae", "ya", "yae", "o", "e", "yo", "ye", "o", "wa", "wae", "oe", "yo", "u", "wo", "we", "wi", "yu", "u", "ui", "i",
 )  # fmt: skip
@@ -106,9 +158,9 @@ def _arabic(word: str, letters: dict[str, str]) -> list[str]:
         return list(_ARABIC_WORDS[word])
     if _ARABIC_SERVANT.match(word):
         return ["abdul", *_arabic(word[5:], letters)]
-    for compound, read in (("ابوال", ["abu"]), ("ابو", ["abu"])):
+    for compound in ("ابوال", "ابو"):
         if word.startswith(compound) and len(word) > len(compound) + 2:
-            return [*read, *_arabic(word[len(compound) :], letters)]
+            return ["abu", *_arabic(word[len(compound) :], letters)]
     for ending in ("الدين", "الله"):
         if word.endswith(ending) and len(word) > len(ending) + 1 and word != "عبدالله":
             return [*_arabic(word[: -len(ending)], letters), *_ARABIC_WORDS[ending]]
@@ -124,7 +176,11 @@ def _hebrew(word: str) -> list[str]:
 
 
 def _han_syllables(word: str) -> list[str]:
-    return [syllable.lower() for letter in word for syllable in (_CAMEL.findall(_plain(letter)) or [_plain(letter)])]
+    return [
+        syllable.lower()
+        for letter in word
+        for syllable in (_CAMEL.findall(_plain(letter)) or [_plain(letter)])
+    ]
 
 
 def _hangul_syllable(letter: str) -> str:

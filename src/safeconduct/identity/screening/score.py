@@ -80,8 +80,10 @@ class Shift(msgspec.Struct, frozen=True):
     entry: str
 
 
-def log_odds(query: Name, entry: Name, kind: NameKind, weights: Weights, words: WordPairs | None = None) -> float:
-    """z of two names, six decimals, without its explanation. Uses up `words`."""
+def log_odds(
+    query: Name, entry: Name, kind: NameKind, weights: Weights, words: WordPairs | None = None
+) -> float:
+    """Z of two names, six decimals, without its explanation. Uses up `words`."""
     terms = weights.person if query.person else weights.organisation
     features = compare(query, entry, words).features
     z = terms.bias
@@ -115,7 +117,12 @@ def explain(query: Name, entry: Name, kind: NameKind, weights: Weights) -> Score
             )
     terms.sort(key=lambda term: (-term.effect, term.feature))
     words = tuple(
-        WordMatch(_written(query, pair.query), _written(entry, pair.entry), round(pair.likeness, _DECIMALS), pair.reading)
+        WordMatch(
+            _written(query, pair.query),
+            _written(entry, pair.entry),
+            round(pair.likeness, _DECIMALS),
+            pair.reading,
+        )
         for pair in sorted(compared.alignment.pairs)
     )
     return Score(as_score(log_odds(query, entry, kind, weights)), chosen.bias, tuple(terms), words)
@@ -127,7 +134,14 @@ def _written(name: Name, places: tuple[int, ...]) -> str:
 
 def _evidence(feature: str, query: Name, entry: Name, alignment: Alignment) -> tuple[str, str]:
     """The words of both names that a feature looked at."""
-    if feature in {"spelling", "spelling_squared", "worst_word", "worst_squared", "first_letters", "read_unlike"}:
+    if feature in {
+        "spelling",
+        "spelling_squared",
+        "worst_word",
+        "worst_squared",
+        "first_letters",
+        "read_unlike",
+    }:
         unlike = sorted((pair.likeness, pair) for pair in alignment.pairs if pair.likeness < 1)
         if feature.startswith("worst") or feature == "read_unlike":
             unlike = unlike[:1]
@@ -149,8 +163,20 @@ def _evidence(feature: str, query: Name, entry: Name, alignment: Alignment) -> t
 
 
 _LEFT_OVER: Final = frozenset(
-    "conflict contradiction contradictions first_word_missing extra_on_thin extra_in_query extra_in_entry missing_words word_in_query "
-    "word_in_entry generic_conflict places".split()
+    [
+        "conflict",
+        "contradiction",
+        "contradictions",
+        "first_word_missing",
+        "extra_on_thin",
+        "extra_in_query",
+        "extra_in_entry",
+        "missing_words",
+        "word_in_query",
+        "word_in_entry",
+        "generic_conflict",
+        "places",
+    ]
 )
 
 
@@ -162,14 +188,18 @@ def band_of(score: float, query: Name, bands: Bands) -> Band:
     return Band.REVIEW if score >= least else Band.CLEAR
 
 
-def shifted(score: float, query: Name, facts: Facts, entry: ListEntry, weights: Weights) -> tuple[float, tuple[Shift, ...]]:
+def shifted(
+    score: float, query: Name, facts: Facts, entry: ListEntry, weights: Weights
+) -> tuple[float, tuple[Shift, ...]]:
     """The score after birth date, countries and identifiers; it stays inside the band that the names alone gave."""
     band = band_of(score, query, weights.bands)
     shifts = tuple(_shifts(facts, entry, weights.shifts))
     if band is Band.CLEAR or not shifts:
         return score, ()
     least = weights.bands.review if query.script is Script.LATIN else weights.bands.review_non_latin
-    low, high = (weights.bands.block, 1.0) if band is Band.BLOCK else (least, weights.bands.block - _LEAST_STEP)
+    low, high = (
+        (weights.bands.block, 1.0) if band is Band.BLOCK else (least, weights.bands.block - _LEAST_STEP)
+    )
     moved = score + sum(shift.amount for shift in shifts)
     return round(min(high, max(low, moved)), _DECIMALS), shifts
 
@@ -177,7 +207,14 @@ def shifted(score: float, query: Name, facts: Facts, entry: ListEntry, weights: 
 def _shifts(facts: Facts, entry: ListEntry, weights: Shifts) -> list[Shift]:
     found = []
     if facts.born and entry.birth_dates:
-        listed = ", ".join(sorted({f"{date.first}/{date.last}" if date.first != date.last else date.first for date in entry.birth_dates}))
+        listed = ", ".join(
+            sorted(
+                {
+                    f"{date.first}/{date.last}" if date.first != date.last else date.first
+                    for date in entry.birth_dates
+                }
+            )
+        )
         exact = any(date.first == facts.born == date.last for date in entry.birth_dates)
         year = int(facts.born[:4])
         near = any(int(date.first[:4]) - 1 <= year <= int(date.last[:4]) + 1 for date in entry.birth_dates)
@@ -194,7 +231,10 @@ def _shifts(facts: Facts, entry: ListEntry, weights: Shifts) -> list[Shift]:
             Shift("country", weights.country, ", ".join(shared), ", ".join(shared))
             if shared
             else Shift(
-                "country_contradicts", -weights.country_contradicts, ", ".join(facts.countries), ", ".join(entry.countries)
+                "country_contradicts",
+                -weights.country_contradicts,
+                ", ".join(facts.countries),
+                ", ".join(entry.countries),
             )
         )
     if facts.identifiers and entry.identifiers:

@@ -84,7 +84,9 @@ def read_weights(raw: bytes) -> Weights:
     bands = weights.bands
     if not 0 < bands.review_non_latin <= bands.review < bands.block < 1:
         raise InvalidInput(
-            "bands are out of order", field="weights.bands", remedy="0 < review_non_latin <= review < block < 1"
+            "bands are out of order",
+            field="weights.bands",
+            remedy="0 < review_non_latin <= review < block < 1",
         )
     if not 1 <= weights.compared <= weights.candidates <= 1_000:
         raise InvalidInput("must be 1 to 1,000, compared at most candidates", field="weights.candidates")

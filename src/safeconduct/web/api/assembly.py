@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from safeconduct.app.screen_name import NameScreener
 from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
 from safeconduct.app.check_presentation import PresentationDesk
@@ -13,6 +12,7 @@ from safeconduct.app.instance_keys import InstanceKeyRing
 from safeconduct.app.nonces import Nonces
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
+from safeconduct.app.screen_name import NameScreener
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.bootstrap import OpenInstance, key_rotation
 from safeconduct.decision.explanation import told

@@ -9,7 +9,6 @@ import msgspec
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
-from safeconduct.app.screen_name import NameScreener
 from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
 from safeconduct.app.check_presentation import PresentationDesk
@@ -19,6 +18,7 @@ from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
 from safeconduct.app.rotate_key import KeyRotation
+from safeconduct.app.screen_name import NameScreener
 from safeconduct.audit.files import LogReader
 from safeconduct.decision.request import DecisionRequest
 from safeconduct.decision.response import Decision, Reason

@@ -147,9 +147,7 @@ def list_changes(
     }
 
 
-@post(
-    "/screening/names", opt=allow(Role.OPERATOR, Role.ADJUDICATOR), status_code=200, sync_to_thread=True
-)
+@post("/screening/names", opt=allow(Role.OPERATOR, Role.ADJUDICATOR), status_code=200, sync_to_thread=True)
 def post_names(node: Node, caller: Speaker, data: JSONBody[ScreenNames]) -> dict[str, Any]:
     """Screen names against the lists in force. Nothing is kept: neither the names nor what was found."""
     screener = _desk(node).screener
@@ -158,4 +156,12 @@ def post_names(node: Node, caller: Speaker, data: JSONBody[ScreenNames]) -> dict
     return {"items": [msgspec.to_builtins(one) for one in screener.screen(caller, data)]}
 
 
-screening = (post_names, put_file, post_import, post_roll_back, list_screening_lists, list_versions, list_changes)
+screening = (
+    post_names,
+    put_file,
+    post_import,
+    post_roll_back,
+    list_screening_lists,
+    list_versions,
+    list_changes,
+)
