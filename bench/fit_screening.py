@@ -135,12 +135,16 @@ def main() -> int:
     groups = [
         (pair_vectors(pair, PERSON_FEATURES), float(pair.match), 1.0, 1) for pair in pairs if pair.person
     ]
-    for one in perturbed(lists["un"], FIT_SEED):
-        if mine(one.entry):
-            groups.append((found_vectors(index, one.text, one.entry), 1.0, POSITIVE, 1))
-    for one in cross_script(lists["un"]):
-        if mine(one.entry):
-            groups.append((found_vectors(latin, one.text, one.entry), 1.0, CROSS, 1))
+    groups += [
+        (found_vectors(index, one.text, one.entry), 1.0, POSITIVE, 1)
+        for one in perturbed(lists["un"], FIT_SEED)
+        if mine(one.entry)
+    ]
+    groups += [
+        (found_vectors(latin, one.text, one.entry), 1.0, CROSS, 1)
+        for one in cross_script(lists["un"])
+        if mine(one.entry)
+    ]
     groups += [
         (found_vectors(index, name, None), 0.0, NEGATIVE, 2) for name in read_innocents(data) if mine(name)
     ]

@@ -1,6 +1,6 @@
 """Screening: who is found, who is alarmed about, how fast and in how much memory; beside other scorers on the same data, same run.
 
-    python bench/screening.py [--data DIR] [--json] [--write-names FILE]
+    python bench/screening.py [--data DIR] [--json]
 
 One threshold (the shipped `review` band; names in other scripts have their own, lower one) for every figure. An alert is a score in
 review or block. Weights and bands are chosen on one half of the data by `fit_screening.py`; "other half" is what was not looked at
@@ -277,9 +277,7 @@ def main() -> int:
     options = parser.parse_args()
     data = data_directory(options.data)
     if data is None:
-        print(
-            "no screening data here: give --data DIR or set SAFECONDUCT_SCREENING_DATA; nothing was measured"
-        )
+        print("no screening data here: give --data DIR or set SAFECONDUCT_SHARED; nothing was measured")
         return 0
     lists = read_lists(data)
     pairs, innocents = read_pairs(data), read_innocents(data)

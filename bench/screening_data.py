@@ -1,6 +1,6 @@
 """Names for the screening bench and for choosing the scorer's weights, and how both are split. All of it is optional data.
 
-Directory: `--data DIR` or SAFECONDUCT_SCREENING_DATA, holding `sanctions/ofac-2018`, `sanctions/ofac-consolidated-2025`,
+Directory: `--data DIR`, or `data` in SAFECONDUCT_SHARED or in `shared` beside the project, holding `sanctions/ofac-2018`, `sanctions/ofac-consolidated-2025`,
 `sanctions/un-2026` and `screening/`. Perturbations are made here from a fixed seed.
 
 The split: half 0 chooses the weights and half 1 is what they are reported on. A pair's half is a bit of the digest of its two names;
@@ -62,10 +62,12 @@ def half(text: str) -> int:
 
 def data_directory(given: str | None) -> Path | None:
     """Where the data is, or None when it is not there."""
-    for place in (given, os.environ.get("SAFECONDUCT_SCREENING_DATA"), "../shared/data", "../../shared/data"):
-        if place and (Path(place) / "screening" / "name_bench_cases.csv").is_file():
-            return Path(place)
-    return None
+    beside = (
+        Path(os.environ.get("SAFECONDUCT_SHARED") or Path(__file__).resolve().parents[1].parent / "shared")
+        / "data"
+    )
+    place = Path(given) if given else beside
+    return place if (place / "screening" / "name_bench_cases.csv").is_file() else None
 
 
 def _chunks(path: Path) -> list[bytes]:

@@ -25,6 +25,8 @@ RESPACED: Final = 0.85
 _RESPACED_LETTERS: Final = 6
 _SECONDARY: Final = frozenset({PartKind.PARTICLE, PartKind.TITLE})
 _INITIAL_LIKENESS: Final = 0.9
+# "America" and "American" are one place; "Estonia" and "Ethiopia", both spelled right, are two.
+_SAME_PLACE: Final = 0.85
 
 _SPOKEN: Final = frozenset("aeiouy")
 
@@ -78,6 +80,8 @@ def likeness(a: Part, b: Part, consonants_only: bool) -> tuple[float, str]:
             return _similarity(a.native, b.native), "own script"
         return _by_skeleton(a, b)
     best, reading = _letters(a.text, b.text), "letters"
+    if a.kind is PartKind.PLACE and b.kind is PartKind.PLACE and best < _SAME_PLACE:
+        return 0.0, "another place"
     heard = _letters(a.sound, b.sound) - 0.03
     if heard > best:
         best, reading = heard, "sound"
