@@ -32,6 +32,7 @@ from safeconduct.cli import (
     organisation,
     passport,
     quota,
+    screen,
     trust,
 )
 from safeconduct.cli.sample import command as sample
@@ -70,6 +71,7 @@ for noun, commands in (
 instance.add_to(application)
 connect.add_to(application)
 decisions.add_to(application)
+screen.add_to(application)
 backup.add_to(application)
 gateway.add_to(application)
 sample.add_to(application)

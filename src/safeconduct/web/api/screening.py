@@ -1,4 +1,4 @@
-"""Routes about screening lists: send a file, import, roll back, see how they stand and what changed.
+"""Routes about screening: names against the lists in force; and the lists: send a file, import, roll back, see how they stand and what changed.
 
 Holds no rule beyond roles: checks are the use case's.
 """
@@ -17,6 +17,7 @@ from litestar.params import JSONBody
 from safeconduct.app.compare_screening_lists import compare_screening_lists
 from safeconduct.app.import_screening_list import ImportScreeningList, import_screening_list
 from safeconduct.app.roll_back_screening_list import RollBackScreeningList, roll_back_screening_list
+from safeconduct.app.screen_name import ScreenNames
 from safeconduct.app.screening_lists import ListStatus, list_statuses
 from safeconduct.kernel.errors import Conflict, InvalidInput
 from safeconduct.kernel.vocabulary import Role
@@ -146,4 +147,21 @@ def list_changes(
     }
 
 
-screening = (put_file, post_import, post_roll_back, list_screening_lists, list_versions, list_changes)
+@post("/screening/names", opt=allow(Role.OPERATOR, Role.ADJUDICATOR), status_code=200, sync_to_thread=True)
+def post_names(node: Node, caller: Speaker, data: JSONBody[ScreenNames]) -> dict[str, Any]:
+    """Screen names against the lists in force. Nothing is kept: neither the names nor what was found."""
+    screener = _desk(node).screener
+    if screener is None:
+        raise Conflict("this process screens nobody", remedy="ask the control process of the instance")
+    return {"items": [msgspec.to_builtins(one) for one in screener.screen(caller, data)]}
+
+
+screening = (
+    post_names,
+    put_file,
+    post_import,
+    post_roll_back,
+    list_screening_lists,
+    list_versions,
+    list_changes,
+)
