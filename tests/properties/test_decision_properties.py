@@ -35,6 +35,8 @@ facts = st.sampled_from(
         {"employee_of_provider": True},
         {"subject_kind": "human"},
         {"location": {"in": ["AA"]}},
+        {"deemed_export": {"in": ["AA"]}},
+        {"deemed_export": {"in": ["BB"]}, "regime": "itar"},
         {"all": []},
     ]
 )

@@ -356,6 +356,29 @@ def test_people_who_are_alike_are_decided_once():
     assert found["singly"] == 0
 
 
+@pytest.mark.parametrize(
+    ("predicate", "packs"),
+    [
+        ({"deemed_export": {"in": ["AA"]}}, ()),
+        ({"all": [{"us_person": "no"}, {"citizenship": {"in": ["AA"]}}]}, ("us.deemed_export",)),
+    ],
+)
+def test_people_are_parted_by_the_countries_that_an_order_or_its_pack_asks_for(predicate, packs):
+    """Otherwise alike: one of each kind is asked, so a claim that is left out would answer for the others."""
+    world = plain_world(level=Level.C2)
+    names = [f"p{number:04d}" for number in range(60)]
+    for number, name in enumerate(names):
+        there = (("ear", ("AA",) if number % 3 else ("BB",)),)
+        world.person(name, "org-a", us_person=UsPerson.NO, citizenships=("BB",), deemed_export=there)
+    world.admit("lab", "org-a", names, ["model-x"])
+    instance = instance_of(world)
+    state = instance.record.state
+    said = order("1", "licence_required", ["model-x"], world.now, predicate, packs=packs)
+    found = compared(instance, in_columns(instance), state.apply(said, state.position + 1), world.now)
+    assert len(found["impact"].loses) == 40
+    assert found["classes"] <= 4
+
+
 def test_a_small_population_is_asked_one_by_one_without_columns():
     world = large(3)
     instance = in_columns(instance_of(world), least=5)

@@ -329,6 +329,9 @@ class Reading:
             return f'context.us_person.ear == "{other}"'
         if operator == "citizenship":
             return f"context has citizenships && !context.citizenships.containsAny({json.dumps(value['in'])})"
+        if operator == "deemed_export":
+            exports = _exports(predicate)
+            return f'context.us_person.{_regime(predicate)} == "yes" || ({exports[0]} && !({exports[1]}))'
         if operator == "organisation":
             group = _group(value, whose)
             if group[0] == "OrgList":
@@ -358,6 +361,9 @@ class Reading:
             return f'context.us_person.ear == "{value}"'
         if operator == "citizenship":
             return f"context has citizenships && context.citizenships.containsAny({json.dumps(value['in'])})"
+        if operator == "deemed_export":
+            exports = _exports(predicate)
+            return f'context.us_person.{_regime(predicate)} == "no" && {exports[0]} && {exports[1]}'
         if operator == "organisation":
             return self._listed(_group(value, whose))
         if operator == "employee_of_provider":
@@ -439,6 +445,8 @@ class Reading:
             "organisation": _uid_or_none("Organisation", registered if registered == claimed else None),
             "us_person": {"ear": "undeclared", "itar": "undeclared", **person["us_person"]},
             "citizenships": person["citizenships"],
+            "exports_ear": person["deemed_export"].get("ear"),
+            "exports_itar": person["deemed_export"].get("itar"),
             "age_over_18": person["age_over_18"],
             "terms_until": FOREVER if signed is None else signed,
             "mandated": first and {"aal": first["aal"], "signed_at": first["signed_at"]},
@@ -506,7 +514,25 @@ def _untold(predicate):
         return _untold(value)
     if operator == "us_person":
         return 'context.us_person.ear == "undeclared"'
+    if operator == "deemed_export":
+        told, there = _exports(predicate)
+        regime = _regime(predicate)
+        return (
+            f'context.us_person.{regime} != "yes" && (!({told}) || '
+            f'(context.us_person.{regime} == "undeclared" && {there}))'
+        )
     return "!(context has citizenships)" if operator == "citizenship" else "false"
+
+
+def _regime(predicate):
+    return predicate.get("regime", "ear")
+
+
+def _exports(predicate):
+    """Whether the countries were told, and whether one of those named is among them."""
+    fact = f"exports_{_regime(predicate)}"
+    named = json.dumps(predicate["deemed_export"]["in"])
+    return f"context has {fact}", f"(context has {fact} && context.{fact}.containsAny({named}))"
 
 
 def _group(value, whose):

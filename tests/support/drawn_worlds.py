@@ -210,6 +210,12 @@ def _draw_person(dice, found, name):
             **({"itar": dice.one("yes", "no")} if dice.some(0.5) else {}),
         },
         "citizenships": dice.one(("AA",), ("BB",), ("AA", "BB"), None),
+        "deemed_export": dice.one(
+            {},
+            {"ear": ("AA",), "itar": ("AA", "BB")},
+            {"ear": ("BB",)},
+            {"ear": ("AA", "BB"), "itar": ("BB",)},
+        ),
         "ial": dice.mostly(dice.one(2, 3, 3), 1, None),
         "affiliation": dice.mostly(
             dice.one("org_attested", "registry"), "domain_email", "self", None, share=0.025
@@ -362,6 +368,9 @@ def _draw_orders(dice, found):
                 {"us_person": "no"},
                 {"not": {"us_person": "yes"}},
                 {"citizenship": {"in": ["BB"]}},
+                {"deemed_export": {"in": ["BB"]}},
+                {"deemed_export": {"in": ["BB", "CC"]}, "regime": "itar"},
+                {"not": {"deemed_export": {"in": ["AA"]}}},
                 {"location": {"in": ["AA"]}},
                 {"subject_kind": "agent"},
                 {"employee_of_provider": False},
@@ -700,9 +709,7 @@ def _tell_orders(found, world):
                     effective_until=one["until"],
                     authority=one["authority"],
                     # A pack may read more people into an order than its predicate does; here they say the same.
-                    packs=("us.is_informed.2026",)
-                    if one["kind"] == "licence_required" and one["applies_to"] == {"us_person": "no"}
-                    else (),
+                    packs=_cited(one),
                 ),
                 directive=number,
                 amends=one["amends"],
@@ -726,6 +733,14 @@ def _tell_orders(found, world):
             world.add(LicenceEnded(licence=name, by="x", at=NOW))
 
 
+def _cited(one: dict[str, Any]) -> tuple[str, ...]:
+    if one["kind"] != "licence_required":
+        return ()
+    if one["applies_to"] == {"us_person": "no"}:
+        return ("us.is_informed.2026",)
+    return ("us.deemed_export",) if "deemed_export" in one["applies_to"] else ()
+
+
 def asked_of_the_core(found: Drawn, facts: dict[str, Any]) -> DecisionRequest:
     """The drawn question as the core takes it."""
     person = found.people[facts["holder"]]
@@ -743,6 +758,7 @@ def asked_of_the_core(found: Drawn, facts: dict[str, Any]) -> DecisionRequest:
             us_person=tuple((regime, UsPerson(value)) for regime, value in person["us_person"].items()),
             organisation=person["claimed"],
             age_over_18=person["age_over_18"],
+            deemed_export=tuple(person["deemed_export"].items()),
         ),
         aal=facts["aal"],
         authenticated_at=NOW - 60,

@@ -27,7 +27,7 @@ from safeconduct.app.population_codes import (
     sequences,
 )
 from safeconduct.app.projects import Projects
-from safeconduct.authorization.predicate import CitizenshipIn, Predicate, leaves
+from safeconduct.authorization.predicate import CitizenshipIn, DeemedExportTo, Predicate, leaves
 from safeconduct.decision.access_checks import MAX_LINKS
 from safeconduct.kernel.ids import DirectiveId, OrganisationId, SubjectId, VariantId
 from safeconduct.kernel.vocabulary import PassportStatus
@@ -183,8 +183,12 @@ class Classes:
             if isinstance(leaf, CitizenshipIn)
         }
         countries = sorted(asked, key=sorted)
-        # Only packs that an order cites ask to which countries showing something is an export.
-        cited = any(held.imported.packs for held in self._directives)
+        # Only orders about deemed exports, and packs that an order cites, ask to which countries showing something exports it.
+        cited = any(held.imported.packs for held in self._directives) or any(
+            isinstance(leaf, DeemedExportTo)
+            for predicate in _predicates(self._directives)
+            for leaf in leaves(predicate)
+        )
         table: dict[Any, int] = {}
         codes = np.zeros(len(self._columns.profiles), dtype=np.int64)
         for place, claims in enumerate(self._columns.profiles):

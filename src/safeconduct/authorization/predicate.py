@@ -41,13 +41,15 @@ OPERATORS: Final = (
     "employee_of_provider",
     "subject_kind",
     "location",
+    "deemed_export",
 )
+_WITH_REGIME: Final = ("us_person", "deemed_export")
 
 
 class Facts(msgspec.Struct, frozen=True):
     """What is known of the person or agent a predicate is asked about. None means not disclosed or not known.
 
-    us_person: pairs (regime, value), as in the passport's claims. location: ISO 3166-1 alpha-2 of the network address.
+    us_person, deemed_export: pairs (regime, value), as in the passport's claims. location: ISO 3166-1 alpha-2 of the network address.
     employee_of_provider: whether the person belongs to the organisation of the provider of the variant asked for.
     """
 
@@ -57,6 +59,7 @@ class Facts(msgspec.Struct, frozen=True):
     employee_of_provider: bool | None = None
     subject_kind: SubjectKind | None = None
     location: str | None = None
+    deemed_export: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 Members = frozenset[OrganisationId]
@@ -120,6 +123,16 @@ class LocationIn(msgspec.Struct, frozen=True, tag="location"):
     countries: frozenset[str]
 
 
+class DeemedExportTo(msgspec.Struct, frozen=True, tag="deemed_export"):
+    """Showing the person controlled technology counts, under the regime, as an export to one of these; never for US persons.
+
+    Of somebody who is not known to be one it is unknown while the countries were not disclosed.
+    """
+
+    countries: frozenset[str]
+    regime: str = DEFAULT_REGIME
+
+
 Predicate = (
     AllOf
     | AnyOf
@@ -130,6 +143,7 @@ Predicate = (
     | EmployeeOfProvider
     | SubjectKindIn
     | LocationIn
+    | DeemedExportTo
 )
 
 EVERYBODY: Final = AllOf(parts=())
@@ -161,7 +175,8 @@ def _parse(data: Any, path: str, depth: int, count: list[int]) -> Predicate:
             field=path,
             remedy=f"use one of {', '.join(OPERATORS)}",
         )
-    names = [name for name in data if name != "regime"] if "us_person" in data else list(data)
+    qualified = any(name in data for name in _WITH_REGIME)
+    names = [name for name in data if name != "regime"] if qualified else list(data)
     if len(names) != 1:
         raise InvalidInput(
             f"a predicate has exactly one operator, this has {len(names)}",
@@ -199,6 +214,9 @@ def _parse(data: Any, path: str, depth: int, count: list[int]) -> Predicate:
             return _parse_kinds(value, here)
         case "location":
             return LocationIn(_parse_countries(value, here))
+        case "deemed_export":
+            regime = _parse_regime(data.get("regime", DEFAULT_REGIME), path)
+            return DeemedExportTo(_parse_countries(value, here), regime)
         case _:
             raise InvalidInput(
                 f"unknown operator {str(name)[:60]!r}{did_you_mean(str(name), OPERATORS)}",
@@ -210,9 +228,13 @@ def _parse(data: Any, path: str, depth: int, count: list[int]) -> Predicate:
 def _parse_us_person(value: Any, regime: Any, path: str) -> Predicate:
     if not isinstance(value, str) or value not in UsPerson.__members__.values():
         raise InvalidInput("`yes`, `no` or `undeclared` is expected", field=f"{path}.us_person")
+    return IsUsPerson(UsPerson(value), _parse_regime(regime, path))
+
+
+def _parse_regime(regime: Any, path: str) -> str:
     if not isinstance(regime, str) or not regime:
         raise InvalidInput("the name of a regime is expected", field=f"{path}.regime")
-    return IsUsPerson(UsPerson(value), regime)
+    return regime
 
 
 def _members_of_in(value: Any, path: str) -> list[Any]:
@@ -280,6 +302,18 @@ def _us_person(facts: Facts, regime: str) -> UsPerson:
     return UsPerson.UNDECLARED
 
 
+def _deemed_export(predicate: DeemedExportTo, facts: Facts) -> int:
+    status = _us_person(facts, predicate.regime)
+    if status is UsPerson.YES:
+        return FALSE
+    countries = next((held for name, held in facts.deemed_export if name == predicate.regime), ())
+    if not countries:
+        return UNKNOWN
+    if predicate.countries.isdisjoint(countries):
+        return FALSE
+    return TRUE if status is UsPerson.NO else UNKNOWN
+
+
 def evaluate(predicate: Predicate, facts: Facts, annexes: Annexes, find_list: FindList) -> int:
     """FALSE, UNKNOWN or TRUE.
 
@@ -326,6 +360,8 @@ def evaluate(predicate: Predicate, facts: Facts, annexes: Annexes, find_list: Fi
         if facts.subject_kind is None:
             return UNKNOWN
         return TRUE if facts.subject_kind in predicate.kinds else FALSE
+    if isinstance(predicate, DeemedExportTo):
+        return _deemed_export(predicate, facts)
     if facts.location is None:
         return UNKNOWN
     return TRUE if facts.location in predicate.countries else FALSE
@@ -343,8 +379,8 @@ def leaves(predicate: Predicate) -> Iterator[Predicate]:
 
 
 def nationality_dependent(predicate: Predicate) -> bool:
-    """True when the answer may turn on a nationality: `us_person` or `citizenship` stands in it."""
-    return any(isinstance(leaf, IsUsPerson | CitizenshipIn) for leaf in leaves(predicate))
+    """True when the answer may turn on a nationality: `us_person`, `citizenship` or `deemed_export` stands in it."""
+    return any(isinstance(leaf, IsUsPerson | CitizenshipIn | DeemedExportTo) for leaf in leaves(predicate))
 
 
 def nationality_unknown(predicate: Predicate, facts: Facts) -> bool:
@@ -353,7 +389,9 @@ def nationality_unknown(predicate: Predicate, facts: Facts) -> bool:
         if isinstance(leaf, IsUsPerson) and leaf.value is not UsPerson.UNDECLARED:
             if _us_person(facts, leaf.regime) is UsPerson.UNDECLARED:
                 return True
-        elif isinstance(leaf, CitizenshipIn) and not facts.citizenships:
+        elif (isinstance(leaf, CitizenshipIn) and not facts.citizenships) or (
+            isinstance(leaf, DeemedExportTo) and _deemed_export(leaf, facts) == UNKNOWN
+        ):
             return True
     return False
 

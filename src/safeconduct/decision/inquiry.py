@@ -179,5 +179,6 @@ class Inquiry:
                 None if self.organisation_id is None else self.is_of_provider,
                 request.kind,
                 request.location,
+                claims.deemed_export,
             )
         return self._facts

@@ -45,7 +45,7 @@ _REMEDY: Final = {
     Code.LICENCE_MISSING: "apply to the authority for a licence, or have the organisation put on its annex",
     Code.DIRECTIVE: "wait until the order ends; its authority is named here",
     Code.ORG_NOT_LISTED: "ask the authority to list the organisation by its LEI or register number",
-    Code.NATIONALITY_UNDECLARED: "disclose the derived claim `us_person` (and citizenship, where asked) from your passport",
+    Code.NATIONALITY_UNDECLARED: "disclose the derived claim `us_person` (and citizenship or `deemed_export`, where asked) from your passport",
 }
 
 Annexes = Map[str, frozenset[OrganisationId]]

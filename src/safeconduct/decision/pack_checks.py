@@ -13,6 +13,7 @@ import msgspec
 from safeconduct.authorization.predicate import (
     DEFAULT_REGIME,
     CitizenshipIn,
+    DeemedExportTo,
     IsUsPerson,
     LocationIn,
     Predicate,
@@ -161,8 +162,15 @@ def _ask(inquiry: Inquiry, plan: Plan, question: Question, orders: list[Directiv
 
 @functools.lru_cache(maxsize=4096)
 def _named(predicate: Predicate | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Regimes and countries that an order's predicate names; the usual regime when it names none."""
+    """Regimes and countries that an order's predicate names: where it speaks of deemed exports, theirs alone.
+
+    The usual regime when it names none.
+    """
     found = list(leaves(predicate)) if predicate is not None else []
+    deemed = [leaf for leaf in found if isinstance(leaf, DeemedExportTo)]
+    if deemed:
+        named = {country for leaf in deemed for country in leaf.countries}
+        return tuple(sorted({leaf.regime for leaf in deemed})), tuple(sorted(named))
     regimes = {leaf.regime for leaf in found if isinstance(leaf, IsUsPerson)} or {DEFAULT_REGIME}
     countries = {
         country

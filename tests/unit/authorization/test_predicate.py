@@ -85,6 +85,7 @@ FOREIGN = Facts(
     employee_of_provider=False,
     subject_kind=SubjectKind.HUMAN,
     location="CC",
+    deemed_export=(("ear", ("DD",)),),
 )
 
 
@@ -107,6 +108,9 @@ def value(data, facts=FOREIGN, annexes=None, lists=None):
         ({"subject_kind": {"in": ["agent", "service"]}}, FALSE),
         ({"location": {"in": ["CC"]}}, TRUE),
         ({"location": {"in": ["AA"]}}, FALSE),
+        ({"deemed_export": {"in": ["DD"]}}, TRUE),
+        ({"deemed_export": {"in": ["AA"]}}, FALSE),
+        ({"deemed_export": {"in": ["DD"]}, "regime": "itar"}, UNKNOWN),
         ({"all": []}, TRUE),
         ({"not": {"all": []}}, FALSE),
     ],
@@ -125,6 +129,7 @@ def test_a_fact_that_is_known_is_true_or_false(data, expected):
         {"employee_of_provider": True},
         {"subject_kind": "agent"},
         {"location": {"in": ["AA"]}},
+        {"deemed_export": {"in": ["AA"]}},
     ],
 )
 def test_a_fact_that_is_not_known_is_unknown_and_so_is_its_negation(data):

@@ -67,6 +67,36 @@ def test_ear_goes_by_the_most_recent_and_itar_by_any_ever_held(world, name, regi
     assert codes(asked(world, name, cited)) == expected
 
 
+@pytest.mark.parametrize("packs", [(), PACK])
+@pytest.mark.parametrize(
+    ("name", "regime", "expected"),
+    [
+        ("canadian", "ear", ()),
+        ("canadian", "itar", ("LICENCE_MISSING",)),
+        ("iranian", "ear", ("LICENCE_MISSING",)),
+        ("resident", "itar", ()),
+        ("undisclosed", "ear", ("NATIONALITY_UNDECLARED", "LICENCE_MISSING")),
+    ],
+)
+def test_an_order_that_speaks_of_deemed_exports_says_the_same_with_and_without_the_pack(
+    world, name, regime, expected, packs
+):
+    predicate = {"deemed_export": {"in": ["IR"]}, "regime": regime}
+    said = order("1", "licence_required", ["model-x"], world.now, predicate, packs=packs)
+    decision = asked(world, name, said, location=None)
+    assert codes(decision) == expected
+    if packs and expected:
+        assert any("us.deemed_export@1" in citation for one in decision.reasons for citation in one.citations)
+
+
+def test_a_us_person_who_did_not_disclose_countries_is_not_concerned(world):
+    said = order(
+        "1", "licence_required", ["model-x"], world.now, {"deemed_export": {"in": ["IR"]}}, packs=PACK
+    )
+    request = world.disclosing(world.request("resident", "model-x"), deemed_export=())
+    assert codes(decide(request, world.fork(said), world.now)) == ()
+
+
 def test_without_the_pack_cited_nobody_is_read_in(world):
     plain = order("1", "licence_required", ["model-x"], world.now, exports_to("IR"))
     for name in ("canadian", "iranian", "resident", "undisclosed"):
