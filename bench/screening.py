@@ -353,6 +353,10 @@ def main() -> int:
         f"built in {figures['build_s']:.1f} s CPU; indices {figures['index_mib']:.0f} MiB of {figures['process_mib']:.0f} MiB resident"
     )
     print(
+        f"recall on OFAC's persons, never looked at: {figures['recall_unseen_list']:.4f};"
+        f" F1 on the entity checks: {figures.get('f1_entity_checks', float('nan')):.3f}"
+    )
+    print(
         "recall by change: "
         + ", ".join(f"{kind} {value:.3f}" for kind, value in figures["recall_by_kind"].items())
     )
