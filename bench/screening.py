@@ -38,6 +38,7 @@ from screening_data import (
     half,
     latin_only,
     perturbed,
+    read_entity_checks,
     read_innocents,
     read_lists,
     read_pairs,
@@ -138,6 +139,12 @@ def ours(
         "build_s": build,
         "names": len(index.rows) + len(others.rows),
     }
+
+
+def found_in(lists: dict[str, Any], source: int, changed: list[Any]) -> float:
+    """Recall on another list's persons, whom no weight and no rule was chosen by."""
+    index = NameIndex(list(lists.values()), person=True)
+    return _mean([(source, one.entry) in alerts(index, one.text) for one in changed])
 
 
 def _of(
@@ -287,6 +294,12 @@ def main() -> int:
         for one in changed:
             file.write(json.dumps(one._asdict(), ensure_ascii=False) + "\n")
     figures = ours(lists, pairs, changed, scripts, innocents) | memory(data)
+    checks = read_entity_checks(data)
+    if checks:
+        said = [best_pair(check.first, check.second, person=check.person) for check in checks]
+        figures["f1_entity_checks"] = f1([check.match for check in checks], said)
+    unseen = [one for one in perturbed(lists["ofac_sdn"]) if one.kind != SHORT]
+    figures["recall_unseen_list"] = found_in(lists, 1, unseen)
     peers = [
         ratio_peer(
             "token_sort at .85",
@@ -338,6 +351,10 @@ def main() -> int:
     )
     print(
         f"built in {figures['build_s']:.1f} s CPU; indices {figures['index_mib']:.0f} MiB of {figures['process_mib']:.0f} MiB resident"
+    )
+    print(
+        f"recall on OFAC's persons, never looked at: {figures['recall_unseen_list']:.4f};"
+        f" F1 on the entity checks: {figures.get('f1_entity_checks', float('nan')):.3f}"
     )
     print(
         "recall by change: "

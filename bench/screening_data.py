@@ -110,6 +110,31 @@ def read_pairs(data: Path) -> list[Pair]:
         ]
 
 
+def read_entity_checks(data: Path) -> list[Pair]:
+    """Pairs of whole entities, as their names; empty where PyYAML is not installed. Parts of names are put in order."""
+    try:
+        import yaml  # noqa: PLC0415
+    except ImportError:
+        return []
+
+    def named(entity: dict[str, str]) -> str:
+        parts = (entity.get(part) for part in ("firstName", "middleName", "fatherName", "lastName"))
+        return entity.get("name") or " ".join(part for part in parts if part)
+
+    checks = yaml.safe_load((data / "screening/entity_bench_checks.yml").read_text(encoding="utf-8"))[
+        "checks"
+    ]
+    return [
+        Pair(
+            check["schema"] == "Person",
+            named(check["query"]),
+            named(check["candidate"]),
+            bool(check["match"]),
+        )
+        for check in checks
+    ]
+
+
 def read_innocents(data: Path) -> list[str]:
     """A thousand made-up people."""
     with (data / "screening/negatives_1000.csv").open(newline="", encoding="utf-8") as file:

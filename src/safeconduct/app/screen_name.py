@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from safeconduct.app.name_index import Found, NameIndex
 from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.scope import require_role
 from safeconduct.app.screening_lists import ListStatus, ListStore, list_statuses
+from safeconduct.identity.screening.canary import ExactNames
 from safeconduct.identity.screening.entry import ListEntry
 from safeconduct.identity.screening.folding import LONGEST
 from safeconduct.identity.screening.name import analyse
@@ -152,6 +153,21 @@ def check_name(asked: NameToScreen) -> Facts:
             "too many or too long", field="identifiers", remedy="at most 50, of 200 characters each"
         )
     return Facts(asked.born, asked.countries, asked.identifiers)
+
+
+class IndexedNames:
+    """Finds a canary by its exact name and by an index built of the very version that is to come into force (`CanarySearch`)."""
+
+    def missing(self, canaries: Sequence[str], entries: Iterable[ListEntry]) -> list[str]:
+        """The canaries that were not found, in their order. Holds the entries in memory while it looks."""
+        if not canaries:
+            return []
+        kept = tuple(entries)
+        absent = set(ExactNames().missing(canaries, kept))
+        lists = NameLists([LoadedList("canaries", "", kept)])
+        return [
+            name for name in canaries if name in absent or not lists.screen(NameToScreen(name), at=0).hits
+        ]
 
 
 class NameScreener:

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 
 import msgspec
 import pytest
 
 from safeconduct.app.name_index import NameIndex
-from safeconduct.app.screen_name import LoadedList, NameLists, NameToScreen
+from safeconduct.app.screen_name import IndexedNames, LoadedList, NameLists, NameToScreen
 from safeconduct.identity.screening.entry import EntryKind, ListedName, ListEntry, NameKind
 from safeconduct.identity.screening.name import analyse
 from safeconduct.identity.screening.result import is_clear
@@ -101,6 +102,33 @@ def test_every_listed_name_finds_itself_and_each_entry_once():
         found = index.search(analyse(one.names[0].text, person=True), shipped(), 0.0)
         assert found[0].row.entry.id == one.id
         assert len({each.row.entry.id for each in found}) == len(found)
+
+
+def test_a_canary_must_be_there_by_name_and_be_found_by_the_index():
+    search = IndexedNames()
+    names = ["Zebulon Quartermain", "Quartermain Ottoline", "Zebulon Quartermane", "..."]
+    assert search.missing(names, MANY) == ["Zebulon Quartermane", "..."]
+    assert search.missing([], MANY) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a " * 500,
+        "A. " * 333,
+        "Zebulon " * 125,
+        "q" * 1_000,
+        "\ufffd".join("Zebulon"),
+        "习" * 1_000,
+        "عبدال" * 200,
+        "-".join("ab" * 200),
+    ],
+)
+def test_a_hostile_name_costs_no_more_than_a_moment(name):
+    made = lists()
+    began = time.thread_time()
+    made.screen(NameToScreen(name), at=0, explained=True)
+    assert time.thread_time() - began < 1.0
 
 
 QUESTIONS = [

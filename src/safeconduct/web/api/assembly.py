@@ -14,7 +14,7 @@ from safeconduct.app.nonces import Nonces
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
 from safeconduct.app.register_authenticator import AuthenticatorDesk, relying_party_of
-from safeconduct.app.screen_name import NameScreener
+from safeconduct.app.screen_name import IndexedNames, NameScreener
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.bootstrap import OpenInstance, attestation_roots, key_rotation, liveness_vendors
 from safeconduct.decision.explanation import told
@@ -98,7 +98,10 @@ def node_of(
         },
         quotas=quotas,
         lists=ListDesk(
-            opened.lists, HttpsListFetch(clock=instance.clock), NameScreener(instance, opened.lists)
+            opened.lists,
+            HttpsListFetch(clock=instance.clock),
+            NameScreener(instance, opened.lists),
+            IndexedNames(),
         ),
         rotation=key_rotation(opened, workers=workers),
         mtls=settings.tls_certificate is not None and not settings.tls_proxy,
