@@ -164,6 +164,8 @@ def _role_of(added: TrustKeyAdded, asked: object) -> Role:
         raise Forbidden("the key's role is not known to this build", field="authorization.role") from None
     if role is Role.HOLDER:  # holders prove themselves with a passport, never with a role key
         raise Forbidden("holders present their passport", field="authorization.role")
+    if role is Role.APPLICANT:  # and applicants with a key that nobody trusts yet
+        raise Forbidden("applicants prove their own key", field="authorization.role")
     return role
 
 

@@ -6,10 +6,12 @@ under a random key that lies encrypted in the vault itself. An erased subject's 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 
-from safeconduct.app.ports import Instance
+from safeconduct.app.ports import Instance, StoredDocument
+from safeconduct.kernel.errors import Conflict
 from safeconduct.kernel.ids import SubjectId
 
 _KIND = "evidence-index"
@@ -25,8 +27,12 @@ class EvidenceIndex:
         self._vault = instance.vault
         key = self._vault.get(*_SECRET)
         if key is None:
-            key = instance.random(32)
-            self._vault.put(*_SECRET, INSTANCE_SUBJECT, key)
+            made = StoredDocument(*_SECRET, INSTANCE_SUBJECT, instance.random(32))
+            # Of two who make one at once, the first one's is it: under two keys nothing would be found again.
+            with contextlib.suppress(Conflict):
+                self._vault.exchange([made], expect={_SECRET: None})
+            key = self._vault.get(*_SECRET)
+            assert key is not None
         self._key = key
 
     def _name(self, what: str, parts: tuple[str, ...]) -> str:
@@ -37,6 +43,14 @@ class EvidenceIndex:
         """Who showed it, or None."""
         found = self._vault.get(_KIND, self._name(what, parts))
         return None if found is None else SubjectId(found.decode())
+
+    def binding(
+        self, subject: SubjectId, what: str, *parts: str
+    ) -> tuple[StoredDocument, tuple[tuple[str, str], bytes | None]]:
+        """The write that binds it to the subject, whoever held it, and what has to be there still for it to be right."""
+        name = self._name(what, parts)
+        document = StoredDocument(_KIND, name, subject, subject.encode())
+        return document, ((_KIND, name), self._vault.get(_KIND, name))
 
     def bind(self, subject: SubjectId, what: str, *parts: str) -> None:
         """Remember that the subject showed it; a binding that is there is left alone."""

@@ -35,7 +35,7 @@ from safeconduct.passport.claims import Claims
 
 _EVIDENCE = "evidence"
 _ORGANISATION_EVIDENCE = "organisation-evidence"
-_ASSESSMENT = "assessment"
+ASSESSMENT = "assessment"
 _ALERT = "alert"
 _ATTEMPTS = 5
 
@@ -215,7 +215,7 @@ def _import_person(
             raise_alert(instance, alert)
 
     assessment, position, recorded = assess()
-    vault.put(_ASSESSMENT, subject, subject, msgspec.json.encode(assessment))
+    vault.put(ASSESSMENT, subject, subject, msgspec.json.encode(assessment))
     return EvidenceImported(
         subject=subject,
         organisation=person.organisation,
@@ -322,7 +322,7 @@ def _texts(sentences: tuple[Requirement, ...], *, met: bool) -> tuple[str, ...]:
 
 def load_assessment(instance: Instance, subject: SubjectId) -> Assessment:
     """The assessment of a subject's latest import. Raises NotFound when there is none, or it was erased."""
-    found = instance.vault.get(_ASSESSMENT, subject)
+    found = instance.vault.get(ASSESSMENT, subject)
     if found is None:
         raise NotFound(
             f"no evidence was imported for {subject!r}", field="subject", remedy="import evidence first"
@@ -333,7 +333,7 @@ def load_assessment(instance: Instance, subject: SubjectId) -> Assessment:
 def references(instance: Instance) -> dict[SubjectId, str]:
     """The desk's pseudonymous reference of every assessed subject, for those who may see whom an order touches."""
     found = {}
-    for name in instance.vault.names(_ASSESSMENT):
+    for name in instance.vault.names(ASSESSMENT):
         subject = SubjectId(name)
         try:
             found[subject] = load_assessment(instance, subject).reference

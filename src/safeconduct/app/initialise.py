@@ -46,7 +46,8 @@ OPERATOR = Party("operator", ("role:operator",))
 ADJUDICATOR = Party("adjudicator", ("role:adjudicator",))
 AUDITOR = Party("auditor", ("role:auditor",))
 EVIDENCE_DESK = Party("evidence-desk", ("evidence_import",))
-DEFAULT_PARTIES = (OPERATOR, ADJUDICATOR, AUDITOR, EVIDENCE_DESK)
+ANALYST = Party("analyst", ("role:analyst",))
+DEFAULT_PARTIES = (OPERATOR, ADJUDICATOR, AUDITOR, EVIDENCE_DESK, ANALYST)
 
 
 def provider_party(provider: str) -> Party:

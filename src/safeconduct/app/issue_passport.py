@@ -56,6 +56,32 @@ def issue_passport(
     Raises Forbidden, NotFound, InvalidInput, Conflict.
     """
     require_role(caller, Role.OPERATOR)
+    return sign_and_record(
+        instance,
+        by=caller.id,
+        subject=subject,
+        claims=claims,
+        holder_jwk=holder_jwk,
+        aal=aal,
+        valid_until=valid_until,
+        valid_from=valid_from,
+        supersedes=supersedes,
+    )
+
+
+def sign_and_record(
+    instance: Instance,
+    *,
+    by: str,
+    subject: SubjectId,
+    claims: Claims,
+    holder_jwk: dict[str, Any],
+    aal: int,
+    valid_until: int,
+    valid_from: int | None = None,
+    supersedes: PassportId | None = None,
+) -> IssuedPassport:
+    """As `issue_passport`, for use cases that have settled who may ask. by: what the record says of who issued it."""
     now = instant(instance)
     start = now if valid_from is None else valid_from
     key = VerifyingKey(holder_jwk)
@@ -91,7 +117,7 @@ def issue_passport(
             return [event]
         # The old one first: should the log end in between, nobody holds two.
         ended = PassportStatusChanged(
-            passport=supersedes, status=PassportStatus.INVALID, cause="superseded", by=caller.id, at=now
+            passport=supersedes, status=PassportStatus.INVALID, cause="superseded", by=by, at=now
         )
         return [ended, event]
 

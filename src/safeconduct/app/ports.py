@@ -5,7 +5,7 @@ Storage, key files and the log implement these; tests use the real embedded ones
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -23,6 +23,7 @@ class Caller(msgspec.Struct, frozen=True):
     """An authenticated caller of the API.
 
     party: the name its key stands under in the trust list (`operator`, `authority:us-bis`, `provider:anthropic` ...).
+    jwk: an applicant's public key, whose thumbprint is `id`.
     id: names the individual key or person for records and for "nobody approves their own request".
     """
 
@@ -33,6 +34,7 @@ class Caller(msgspec.Struct, frozen=True):
     organisation: OrganisationId | None = None
     jurisdiction: str | None = None
     subject: SubjectId | None = None
+    jwk: dict[str, Any] | None = None
 
 
 class Record(Protocol):
@@ -62,6 +64,15 @@ class Record(Protocol):
         ...
 
 
+class StoredDocument(msgspec.Struct, frozen=True):
+    """A document to store. plaintext: None removes it."""
+
+    kind: str
+    name: str
+    subject: str
+    plaintext: bytes | None
+
+
 class Vault(Protocol):
     """Encrypted documents under a data key per subject, itself wrapped by the root key.
 
@@ -83,6 +94,15 @@ class Vault(Protocol):
 
     def get(self, kind: str, name: str) -> bytes | None:
         """Decrypt a document, or None when there is none."""
+        ...
+
+    def exchange(
+        self, writes: Sequence[StoredDocument], *, expect: Mapping[tuple[str, str], bytes | None]
+    ) -> None:
+        """Write all of `writes` or none, and only if each document of `expect` still is what was read (None: absent).
+
+        Raises Conflict when one is not, NotFound when a subject was erased; then nothing is written.
+        """
         ...
 
     def names(self, kind: str) -> list[str]:

@@ -26,7 +26,8 @@ DOCUMENT_KINDS = frozenset(
 MAY_SIGN = (
     DOCUMENT_KINDS
     | frozenset(f"directive:{kind}" for kind in DirectiveKind)
-    | frozenset(f"role:{role}" for role in Role)
+    # An applicant has no key that anybody trusts: that is what the case is for.
+    | frozenset(f"role:{role}" for role in Role if role is not Role.APPLICANT)
 )
 
 

@@ -27,6 +27,7 @@ MandateId = NewType("MandateId", str)
 KeyId = NewType("KeyId", str)
 DecisionId = NewType("DecisionId", str)
 QuotaId = NewType("QuotaId", str)
+CaseId = NewType("CaseId", str)
 
 RandomBytes = Callable[[int], bytes]
 

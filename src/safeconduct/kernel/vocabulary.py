@@ -119,6 +119,34 @@ class ClearanceState(enum.StrEnum):
     EXPIRED = "expired"
 
 
+class CaseState(enum.StrEnum):
+    """States of a KYC case. Not being approved is not an adverse finding."""
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    INFORMATION_REQUESTED = "information_requested"
+    SCREENING = "screening"
+    REVIEW = "review"
+    APPROVED = "approved"
+    APPROVED_CONDITIONAL = "approved_conditional"
+    REJECTED = "rejected"
+    RETURNED_WITHOUT_ACTION = "returned_without_action"
+    WITHDRAWN = "withdrawn"
+    REFRESH_DUE = "refresh_due"
+    EXPIRED = "expired"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+
+
+class Risk(enum.StrEnum):
+    """Risk of a KYC case, rated with reasons. `prohibited` is never approved."""
+
+    LOW = "low"
+    STANDARD = "standard"
+    HIGH = "high"
+    PROHIBITED = "prohibited"
+
+
 class PassportStatus(enum.IntEnum):
     """Token Status List values (draft-ietf-oauth-status-list 7.1)."""
 
@@ -367,6 +395,8 @@ class Role(enum.StrEnum):
     AUDITOR = "auditor"
     HOLDER = "holder"
     GATEWAY = "gateway"
+    ANALYST = "analyst"
+    APPLICANT = "applicant"
 
 
 class Code(enum.StrEnum):

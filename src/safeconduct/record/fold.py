@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeconduct.record import (
     fold_authorizations,
+    fold_cases,
     fold_holders,
     fold_orders,
     fold_quotas,
@@ -28,6 +29,7 @@ FOLDS: dict[type, Callable[[Any, Any], Changes]] = {
     **fold_trust.FOLDS,
     **fold_registrations.FOLDS,
     **fold_holders.FOLDS,
+    **fold_cases.FOLDS,
     **fold_authorizations.FOLDS,
     **fold_orders.FOLDS,
     **fold_quotas.FOLDS,

@@ -27,6 +27,7 @@ from safeconduct.record.events.authorizations import (
     LicenceGiven,
     ProjectApproved,
 )
+from safeconduct.record.events.cases import KycCaseChanged, KycCaseOpened
 from safeconduct.record.events.holders import (
     GatewayKeyRegistered,
     MandateRegistered,
@@ -192,3 +193,10 @@ class PackState(msgspec.Struct, frozen=True, gc=False):
 
     published: PackPublished
     status: str
+
+
+class CaseRecorded(msgspec.Struct, frozen=True, gc=False):
+    """A KYC case as the record knows it: a pseudonym, and its latest change."""
+
+    opened: KycCaseOpened
+    last: KycCaseChanged | None = None

@@ -14,6 +14,7 @@ import msgspec
 from immutables import Map
 
 from safeconduct.kernel.ids import (
+    CaseId,
     DeploymentId,
     DirectiveId,
     GrantId,
@@ -30,6 +31,7 @@ from safeconduct.kernel.ids import (
     VariantId,
 )
 from safeconduct.record.events import Event
+from safeconduct.record.events.cases import SubjectErased
 from safeconduct.record.events.holders import MisuseSignalReceived
 from safeconduct.record.events.quotas import QuotaSet
 from safeconduct.record.events.registrations import ModelRegistered, ProviderRegistered
@@ -37,6 +39,7 @@ from safeconduct.record.events.screening import ScreeningListPutInForce
 from safeconduct.record.events.trust import InstanceInitialised
 from safeconduct.record.fold import changes_of
 from safeconduct.record.projections import (
+    CaseRecorded,
     DeploymentState,
     DirectiveState,
     GatewayKeyState,
@@ -65,6 +68,7 @@ class State(msgspec.Struct, frozen=True, eq=True):
     orders_on: variant -> directives that restrict it (licence_required, suspend, restrict_to_list), rescinded or not.
     licences_for: variant -> licences. by_lei, by_registry: exact identifiers of registered organisations.
     awaiting: identifier -> lists (`"list"`, id) and directives (`"directive"`, id) with a line that carries it.
+    legal_holds: subject -> numbers of the matters for which nothing of theirs may be deleted.
     next_status_index: the next free entry of the status list.
     quotas_on: (`authorization | subject | project | organisation | variant`, id) or (`all`, "") -> quotas.
     """
@@ -91,6 +95,9 @@ class State(msgspec.Struct, frozen=True, eq=True):
     misuse_signals: Map[tuple[str, str], MisuseSignalReceived] = Map()
     next_status_index: int = 0
     quotas: Map[QuotaId, QuotaSet] = Map()
+    kyc_cases: Map[CaseId, CaseRecorded] = Map()
+    legal_holds: Map[SubjectId, tuple[str, ...]] = Map()
+    erased: Map[SubjectId, SubjectErased] = Map()
     screening_lists: Map[str, ScreeningListPutInForce] = Map()
 
     deployments_of: Map[VariantId, tuple[DeploymentId, ...]] = Map()

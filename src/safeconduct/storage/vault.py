@@ -6,13 +6,15 @@ Kind and name are readable to whoever holds the file, so a name is never a perso
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.dialects.sqlite import insert
 
-from safeconduct.kernel.errors import NotFound
+from safeconduct.app.ports import StoredDocument
+from safeconduct.kernel.errors import Conflict, NotFound
 from safeconduct.kernel.signing import seal, unseal
 from safeconduct.storage.database import open_database
 from safeconduct.storage.subject_keys import SubjectKeys
@@ -23,6 +25,21 @@ def _context(kind: str, name: str, subject: str) -> bytes:
     # Length-prefixed, so that no two (kind, name, subject) share a context.
     return b"".join(
         len(part).to_bytes(4, "big") + part for part in (kind.encode(), name.encode(), subject.encode())
+    )
+
+
+def _write(connection: sa.Connection, one: StoredDocument, sealed: bytes | None) -> None:
+    if sealed is None:
+        connection.execute(
+            sa.delete(documents).where(documents.c.kind == one.kind, documents.c.name == one.name)
+        )
+        return
+    connection.execute(
+        insert(documents)
+        .values(kind=one.kind, name=one.name, subject=one.subject, sealed=sealed)
+        .on_conflict_do_update(
+            index_elements=["kind", "name"], set_={"subject": one.subject, "sealed": sealed}
+        )
     )
 
 
@@ -59,11 +76,55 @@ class SqliteVault:
     def get(self, kind: str, name: str) -> bytes | None:
         """Decrypt a document; None when there is none or its subject was erased. Raises InvalidInput when altered."""
         with self._engine.connect() as connection:
-            row = connection.execute(
-                sa.select(documents.c.subject, documents.c.sealed).where(
-                    documents.c.kind == kind, documents.c.name == name
+            return self._read(connection, kind, name)
+
+    def exchange(
+        self, writes: Sequence[StoredDocument], *, expect: Mapping[tuple[str, str], bytes | None]
+    ) -> None:
+        """Write all or nothing, and only if what `expect` names is still what was read (None: absent); durable on return.
+
+        Raises Conflict when it is not, NotFound when a subject was erased, InvalidInput when a stored document was altered.
+        """
+        # Keys are made before the transaction: they live in another database, and one that is never used harms nobody.
+        sealed = [
+            None
+            if one.plaintext is None
+            else seal(
+                self._keys.aead(one.subject, create=True),
+                one.plaintext,
+                _context(one.kind, one.name, one.subject),
+            )
+            for one in writes
+        ]
+        with self._writing, self._engine.connect() as connection:
+            # The write lock before the reads: another process must not write in between.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                self._check_unchanged(connection, expect)
+                for one, data in zip(writes, sealed, strict=True):
+                    _write(connection, one, data)
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    def _check_unchanged(
+        self, connection: sa.Connection, expect: Mapping[tuple[str, str], bytes | None]
+    ) -> None:
+        for (kind, name), known in expect.items():
+            if self._read(connection, kind, name) != known:
+                raise Conflict(
+                    "somebody else changed it meanwhile",
+                    field="version",
+                    remedy="look at it again, then repeat",
                 )
-            ).first()
+
+    def _read(self, connection: sa.Connection, kind: str, name: str) -> bytes | None:
+        row = connection.execute(
+            sa.select(documents.c.subject, documents.c.sealed).where(
+                documents.c.kind == kind, documents.c.name == name
+            )
+        ).first()
         if row is None:
             return None
         try:

@@ -21,6 +21,7 @@ from safeconduct.record.events.authorizations import (
     ProjectApproved,
     ProjectEnded,
 )
+from safeconduct.record.events.cases import KycCaseChanged, KycCaseOpened, LegalHoldChanged, SubjectErased
 from safeconduct.record.events.holders import (
     GatewayKeyRegistered,
     GatewayKeyRevoked,
@@ -77,6 +78,9 @@ Event = Union[
     GroupMembershipChanged,
     InstanceInitialised,
     InstanceKeyRotated,
+    KycCaseChanged,
+    KycCaseOpened,
+    LegalHoldChanged,
     LicenceEnded,
     LicenceGiven,
     MandateRegistered,
@@ -101,6 +105,7 @@ Event = Union[
     StageChanged,
     StandingChanged,
     SubjectEnrolled,
+    SubjectErased,
     SubjectScreened,
     TermsSigned,
     TrustKeyAdded,
