@@ -28,6 +28,8 @@ _ISO = (
     "UZB:UZ VUT:VU VEN:VE VNM:VN VGB:VG VIR:VI WLF:WF ESH:EH YEM:YE ZMB:ZM ZWE:ZW "
 )
 _COUNTRY = dict(pair.split(":") for pair in _ISO.split())
+ALPHA_2 = frozenset(_COUNTRY.values()) | {"XK"}
+"""The two-letter codes that can follow from a document."""
 
 # ICAO 9303-3 section 5, parts B to E. None: no country follows from it.
 _ADDED: dict[str, tuple[str | None, str]] = {

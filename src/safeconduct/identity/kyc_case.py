@@ -1,0 +1,647 @@
+"""The KYC case: its states, clocks, reviewers, votes and ends. A pure state machine; time is an argument (seconds).
+
+Owns that nothing is approved without what the level demands, that nobody decides where they have a stake, and that a case
+always says why it is where it is. Refuses to read evidence: what it amounts to comes in as a `Basis` that was computed.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection
+
+import msgspec
+
+from safeconduct.kernel.errors import Conflict, Forbidden, InvalidInput
+from safeconduct.kernel.ids import CaseId, OrganisationId, SubjectId
+from safeconduct.kernel.vocabulary import CaseState, Compartment, Level, Risk, Screening
+
+DAY = 86_400
+MAX_TEXT = 2_000
+MAX_REASONS = 20
+
+_S = CaseState
+# An information request leads back through `submitted`: what was answered is screened anew before anybody decides on it.
+NEXT: dict[CaseState, frozenset[CaseState]] = {
+    _S.DRAFT: frozenset({_S.SUBMITTED, _S.WITHDRAWN}),
+    _S.SUBMITTED: frozenset(
+        {_S.INFORMATION_REQUESTED, _S.SCREENING, _S.RETURNED_WITHOUT_ACTION, _S.WITHDRAWN}
+    ),
+    _S.INFORMATION_REQUESTED: frozenset({_S.SUBMITTED, _S.RETURNED_WITHOUT_ACTION, _S.WITHDRAWN}),
+    _S.SCREENING: frozenset({_S.REVIEW, _S.WITHDRAWN}),
+    _S.REVIEW: frozenset(
+        {
+            _S.INFORMATION_REQUESTED,
+            _S.APPROVED,
+            _S.APPROVED_CONDITIONAL,
+            _S.REJECTED,
+            _S.RETURNED_WITHOUT_ACTION,
+            _S.WITHDRAWN,
+        }
+    ),
+    _S.APPROVED: frozenset({_S.REFRESH_DUE, _S.EXPIRED, _S.SUSPENDED, _S.REVOKED, _S.WITHDRAWN}),
+    _S.APPROVED_CONDITIONAL: frozenset({_S.REFRESH_DUE, _S.EXPIRED, _S.SUSPENDED, _S.REVOKED, _S.WITHDRAWN}),
+    _S.REFRESH_DUE: frozenset({_S.SUBMITTED, _S.EXPIRED, _S.SUSPENDED, _S.REVOKED, _S.WITHDRAWN}),
+    # What was suspended comes back through a new review, never by itself.
+    _S.SUSPENDED: frozenset({_S.SUBMITTED, _S.EXPIRED, _S.REVOKED, _S.WITHDRAWN}),
+    # An appeal, to another reviewer; or the person goes, and with their last case their data.
+    _S.REJECTED: frozenset({_S.REVIEW, _S.WITHDRAWN}),
+    _S.REVOKED: frozenset({_S.REVIEW, _S.WITHDRAWN}),
+    _S.RETURNED_WITHOUT_ACTION: frozenset({_S.SUBMITTED, _S.WITHDRAWN}),
+    _S.WITHDRAWN: frozenset(),
+    _S.EXPIRED: frozenset({_S.SUBMITTED, _S.WITHDRAWN}),
+}
+RUNNING = frozenset({_S.SUBMITTED, _S.SCREENING, _S.REVIEW})
+"""States in which the desk's clock runs."""
+EDITABLE = frozenset(
+    {
+        _S.DRAFT,
+        _S.INFORMATION_REQUESTED,
+        _S.REFRESH_DUE,
+        _S.RETURNED_WITHOUT_ACTION,
+        _S.EXPIRED,
+        _S.SUSPENDED,
+    }
+)
+"""States in which the applicant may add and change."""
+OPEN = frozenset({_S.DRAFT, _S.SUBMITTED, _S.INFORMATION_REQUESTED, _S.SCREENING, _S.REVIEW})
+HELD = frozenset({_S.APPROVED, _S.APPROVED_CONDITIONAL, _S.REFRESH_DUE})
+"""States that themselves say that an approval stands; it also stands while its refresh is under way."""
+
+
+class Outcome(enum.StrEnum):
+    """What a reviewer decides."""
+
+    APPROVED = "approved"
+    APPROVED_CONDITIONAL = "approved_conditional"
+    REJECTED = "rejected"
+    RETURNED_WITHOUT_ACTION = "returned_without_action"
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Times in seconds. refresh: by risk (domain: high at most a year, others at most five)."""
+
+    decide_within: int = 30 * DAY
+    answer_within: int = 30 * DAY
+    draft_life: int = 60 * DAY
+    appeal_within: int = 30 * DAY
+    notice_before_expiry: int = 30 * DAY
+    event_refresh_within: int = 30 * DAY
+    screening_life: int = 365 * DAY
+    refresh_high: int = 365 * DAY
+    refresh_other: int = 5 * 365 * DAY
+
+    def refresh(self, risk: Risk) -> int:
+        """Seconds until an approval has to be renewed."""
+        return self.refresh_high if risk is Risk.HIGH else self.refresh_other
+
+
+POLICY = Policy()
+
+
+class Reviewer(msgspec.Struct, frozen=True):
+    """Who works on a case. id: of the role key; names: everything else this key is known by (its thumbprint).
+
+    organisation: the one the trust list ties the key to. adjudicator: may decide C3 and above.
+    """
+
+    id: str
+    names: frozenset[str] = frozenset()
+    organisation: OrganisationId | None = None
+    adjudicator: bool = False
+
+
+class RiskRating(msgspec.Struct, frozen=True):
+    """Risk with its reasons."""
+
+    risk: Risk
+    reasons: tuple[str, ...]
+    by: str
+    at: int
+
+
+class InformationRequest(msgspec.Struct, frozen=True):
+    """What was asked of the applicant; due: when the case is returned if nothing comes. answered: when it was."""
+
+    asks: tuple[str, ...]
+    by: str
+    at: int
+    due: int
+    answered: int | None = None
+
+
+class Vote(msgspec.Struct, frozen=True):
+    """One reviewer's decision. round: 0 for the first, one more with each resubmission after an end, and each appeal."""
+
+    by: str
+    outcome: Outcome
+    level: Level
+    compartments: tuple[Compartment, ...]
+    reasons: tuple[str, ...]
+    conditions: tuple[str, ...]
+    at: int
+    round: int
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """What stands. until: the earliest of document, screening, clearance and policy; limited_by says which."""
+
+    level: Level
+    compartments: tuple[Compartment, ...]
+    adjudicators: tuple[str, ...]
+    conditions: tuple[str, ...]
+    at: int
+    until: int
+    limited_by: str
+
+
+class Appeal(msgspec.Struct, frozen=True):
+    """An appeal. against: the state that is appealed; outcome: None while it is open."""
+
+    against: CaseState
+    grounds: str
+    at: int
+    outcome: str | None = None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One change of state. cause: in words that name nobody."""
+
+    state: CaseState
+    at: int
+    by: str
+    cause: str = ""
+
+
+class Basis(msgspec.Struct, frozen=True):
+    """What was computed from the evidence at this moment, for a decision to rest on.
+
+    level, compartments: what the evidence amounts to with the adjudicators who vote for it. missing: sentences not met.
+    screening: the result; cleared: a possible match was cleared with a rationale. The three ends: seconds, None when none.
+    """
+
+    level: Level
+    compartments: tuple[Compartment, ...]
+    missing: tuple[str, ...]
+    screening: Screening
+    screened_at: int
+    cleared: bool
+    document_until: int | None
+    clearance_until: int | None
+    open_alerts: int = 0
+
+
+class KycCase(msgspec.Struct, frozen=True):
+    """One request of one person. version: rises with every change. applicant: every name the applicant goes by.
+
+    clock_ran, clock_since: seconds the desk's clock has run before, and since when it runs (None: it stands).
+    """
+
+    id: CaseId
+    subject: SubjectId
+    applicant: frozenset[str]
+    requester: str
+    level: Level
+    opened_at: int
+    compartments: tuple[Compartment, ...] = ()
+    organisation: OrganisationId | None = None
+    state: CaseState = CaseState.DRAFT
+    version: int = 1
+    round: int = 0
+    clock_ran: int = 0
+    clock_since: int | None = None
+    assigned: tuple[str, ...] = ()
+    recused: tuple[str, ...] = ()
+    requests: tuple[InformationRequest, ...] = ()
+    rating: RiskRating | None = None
+    votes: tuple[Vote, ...] = ()
+    approval: Approval | None = None
+    appeal: Appeal | None = None
+    refresh_by: int | None = None
+    history: tuple[Step, ...] = ()
+
+
+def open_case(
+    case: CaseId,
+    *,
+    subject: SubjectId,
+    applicant: frozenset[str],
+    requester: str,
+    level: Level,
+    compartments: tuple[Compartment, ...],
+    organisation: OrganisationId | None,
+    at: int,
+) -> KycCase:
+    """A draft. Raises InvalidInput for what nobody needs a case for, or nobody can get by one."""
+    if level is Level.C0:
+        raise InvalidInput(
+            "C0 is public: nothing has to be shown", field="level", remedy="ask for C1 or above"
+        )
+    if compartments and level < Level.C2:
+        raise InvalidInput(
+            "compartments are held from C2 on",
+            field="compartments",
+            remedy="ask for C2 or above, or for none",
+        )
+    if level >= Level.C2 and organisation is None:
+        raise InvalidInput(
+            f"{level.name} is held through an organisation",
+            field="organisation",
+            remedy="name it, or ask for C1",
+        )
+    return KycCase(
+        id=case,
+        subject=subject,
+        applicant=applicant,
+        requester=requester,
+        level=level,
+        compartments=tuple(sorted(set(compartments))),
+        organisation=organisation,
+        opened_at=at,
+        history=(Step(CaseState.DRAFT, at, "applicant"),),
+    )
+
+
+def clock(case: KycCase, now: int) -> int:
+    """Seconds for which the desk's clock has run in this round."""
+    return case.clock_ran + (max(0, now - case.clock_since) if case.clock_since is not None else 0)
+
+
+def overdue(case: KycCase, now: int, policy: Policy = POLICY) -> bool:
+    """The desk has taken longer than it promises."""
+    return case.state in RUNNING and clock(case, now) > policy.decide_within
+
+
+def checked_texts(values: Collection[str], field: str, *, least: int = 1) -> tuple[str, ...]:
+    """Reasons as given: a few, plain, none empty. Raises InvalidInput that names which one is not."""
+    if not least <= len(values) <= MAX_REASONS:
+        raise InvalidInput(
+            f"{least} to {MAX_REASONS} entries", field=field, remedy="say why, in a few sentences"
+        )
+    for place, value in enumerate(values):
+        if not 0 < len(value.strip()) <= MAX_TEXT or not all(
+            char.isprintable() or char == "\n" for char in value
+        ):
+            raise InvalidInput(
+                f"1 to {MAX_TEXT} printable characters", field=f"{field}[{place}]", remedy="write plain text"
+            )
+    return tuple(values)
+
+
+def moved(
+    case: KycCase, state: CaseState, *, at: int, by: str, cause: str = "", **changes: object
+) -> KycCase:
+    """The case in another state, its clock kept. Raises Conflict when the state does not follow."""
+    if state not in NEXT[case.state]:
+        after = ", ".join(sorted(NEXT[case.state])) or "nothing"
+        raise Conflict(
+            f"a case that is {case.state} does not become {state}",
+            field="state",
+            remedy=f"it may become {after}",
+        )
+    ran = clock(case, at)
+    return msgspec.structs.replace(
+        case,
+        state=state,
+        version=case.version + 1,
+        clock_ran=ran,
+        clock_since=at if state in RUNNING else None,
+        history=(*case.history, Step(state, at, by, cause)),
+        **changes,
+    )
+
+
+def changed(case: KycCase, **changes: object) -> KycCase:
+    """The case with something changed and its version one higher."""
+    return msgspec.structs.replace(case, version=case.version + 1, **changes)
+
+
+def check_editable(case: KycCase) -> None:
+    """The applicant may add and change now. Raises Conflict."""
+    if case.state not in EDITABLE:
+        raise Conflict(
+            f"nothing can be added to a case that is {case.state}",
+            field="state",
+            remedy="wait for the desk's answer" if case.state in OPEN else "open another case",
+        )
+
+
+def submit(case: KycCase, *, at: int) -> KycCase:
+    """Hand in, answer an information request, or begin a refresh.
+
+    A case that had ended or stood begins a new round: its clock starts anew, and who decided before is kept out.
+    """
+    if case.state is CaseState.INFORMATION_REQUESTED:
+        last = msgspec.structs.replace(case.requests[-1], answered=at)
+        # What was voted on is no longer what is before the desk.
+        return moved(
+            case,
+            CaseState.SUBMITTED,
+            at=at,
+            by="applicant",
+            requests=(*case.requests[:-1], last),
+            votes=_closed_votes(case),
+        )
+    if case.state is CaseState.DRAFT:
+        return moved(case, CaseState.SUBMITTED, at=at, by="applicant")
+    return moved(
+        msgspec.structs.replace(case, clock_ran=0, clock_since=None),
+        CaseState.SUBMITTED,
+        at=at,
+        by="applicant",
+        round=case.round + 1,
+        assigned=(),
+        rating=None,
+        appeal=None,
+    )
+
+
+def _closed_votes(case: KycCase) -> tuple[Vote, ...]:
+    """Only what ended an earlier round: an unfinished vote of this one falls with the evidence it was cast on."""
+    return tuple(vote for vote in case.votes if vote.round < case.round)
+
+
+def excluded(case: KycCase, reviewer: Reviewer) -> str:
+    """Why this reviewer is kept out of the case; empty when they are not."""
+    mine = reviewer.names | {reviewer.id}
+    if mine & case.applicant:
+        return "nobody decides their own case"
+    if case.requester in mine:
+        return "who asked for it does not decide it"
+    if reviewer.organisation is not None and reviewer.organisation == case.organisation:
+        return "tied to the applicant's organisation"
+    if reviewer.id in case.recused:
+        return "recused from this case"
+    if any(vote.by == reviewer.id and vote.round < case.round for vote in case.votes):
+        return "decided this case before"
+    return ""
+
+
+def check_reviewer(case: KycCase, reviewer: Reviewer) -> None:
+    """Raises Forbidden for a conflict of interest."""
+    why = excluded(case, reviewer)
+    if why:
+        raise Forbidden(why, field="reviewer", remedy="let somebody without a stake in it work on it")
+
+
+def check_assigned(case: KycCase, reviewer: Reviewer) -> None:
+    """Only who was assigned, and has no conflict, works on a case and sees what is in it. Raises Forbidden."""
+    check_reviewer(case, reviewer)
+    if reviewer.id not in case.assigned:
+        raise Forbidden(
+            "the case is not assigned to you",
+            field="reviewer",
+            remedy="assign it first, with a reason to look",
+        )
+
+
+def assign(case: KycCase, reviewer: Reviewer) -> KycCase:
+    """Put a reviewer on the case. Raises Forbidden (a conflict), Conflict (there already, or nothing to work on)."""
+    check_reviewer(case, reviewer)
+    if case.state in (CaseState.DRAFT, CaseState.WITHDRAWN):
+        raise Conflict(f"a case that is {case.state} has nothing to work on", field="state")
+    if reviewer.id in case.assigned:
+        raise Conflict("assigned already", field="reviewer")
+    return changed(case, assigned=(*case.assigned, reviewer.id))
+
+
+def recuse(case: KycCase, reviewer: Reviewer) -> KycCase:
+    """A reviewer steps back, for good; an unfinished vote of theirs falls."""
+    if reviewer.id in case.recused:
+        raise Conflict("recused already", field="reviewer")
+    return changed(
+        case,
+        assigned=tuple(one for one in case.assigned if one != reviewer.id),
+        recused=(*case.recused, reviewer.id),
+        votes=tuple(vote for vote in case.votes if vote.by != reviewer.id or vote.round < case.round),
+    )
+
+
+def request_information(
+    case: KycCase, reviewer: Reviewer, asks: Collection[str], *, at: int, policy: Policy = POLICY
+) -> KycCase:
+    """Ask the applicant; the clock stops until they answer."""
+    check_assigned(case, reviewer)
+    request = InformationRequest(checked_texts(asks, "asks"), reviewer.id, at, at + policy.answer_within)
+    return moved(
+        case,
+        CaseState.INFORMATION_REQUESTED,
+        at=at,
+        by=reviewer.id,
+        requests=(*case.requests, request),
+        votes=_closed_votes(case),
+    )
+
+
+def begin_screening(case: KycCase, reviewer: Reviewer, *, at: int) -> KycCase:
+    """Screening is under way."""
+    check_assigned(case, reviewer)
+    return moved(case, CaseState.SCREENING, at=at, by=reviewer.id)
+
+
+def screened(case: KycCase, *, by: str, at: int) -> KycCase:
+    """Screening came to a result: the case is before the reviewers."""
+    return moved(case, CaseState.REVIEW, at=at, by=by)
+
+
+def rate(case: KycCase, reviewer: Reviewer, risk: Risk, reasons: Collection[str], *, at: int) -> KycCase:
+    """Rate the risk. Votes cast on another rating fall."""
+    check_assigned(case, reviewer)
+    if case.state is not CaseState.REVIEW:
+        raise Conflict(f"a case that is {case.state} is not rated", field="state", remedy="screen it first")
+    return changed(
+        case,
+        rating=RiskRating(risk, checked_texts(reasons, "reasons"), reviewer.id, at),
+        votes=_closed_votes(case),
+    )
+
+
+def needed_votes(level: Level) -> int:
+    """How many different people must approve."""
+    return 2 if level >= Level.C3 else 1
+
+
+def decide(
+    case: KycCase,
+    reviewer: Reviewer,
+    outcome: Outcome,
+    *,
+    level: Level,
+    compartments: tuple[Compartment, ...],
+    reasons: Collection[str],
+    conditions: Collection[str] = (),
+    basis: Basis,
+    at: int,
+    policy: Policy = POLICY,
+) -> KycCase:
+    """Cast a vote; the case ends when it is the last that is needed. One vote against an approval is enough.
+
+    basis: computed with this reviewer among the adjudicators. Raises Forbidden, Conflict, InvalidInput.
+    """
+    check_assigned(case, reviewer)
+    early = outcome is Outcome.RETURNED_WITHOUT_ACTION and case.state is CaseState.SUBMITTED
+    if case.state is not CaseState.REVIEW and not early:
+        raise Conflict(f"a case that is {case.state} is not decided", field="state", remedy="screen it first")
+    given = checked_texts(reasons, "reasons")
+    if outcome is Outcome.RETURNED_WITHOUT_ACTION and case.appeal is not None and case.appeal.outcome is None:
+        raise Conflict(
+            "an appeal is decided, not returned",
+            field="outcome",
+            remedy="approve, reject, or ask for information",
+        )
+    vote = Vote(
+        by=reviewer.id,
+        outcome=outcome,
+        level=level,
+        compartments=tuple(sorted(set(compartments))),
+        reasons=given,
+        conditions=checked_texts(conditions, "conditions", least=0),
+        at=at,
+        round=case.round,
+    )
+    if outcome in (Outcome.REJECTED, Outcome.RETURNED_WITHOUT_ACTION):
+        ended = CaseState(outcome.value)
+        return moved(
+            case,
+            ended,
+            at=at,
+            by=reviewer.id,
+            votes=(*case.votes, vote),
+            appeal=_appeal_ended(case, "upheld"),
+            # A refresh that is refused ends what stood; returned without action it runs on until it expires.
+            approval=None if outcome is Outcome.REJECTED else case.approval,
+        )
+    _check_approvable(case, reviewer, vote, basis)
+    standing = [each for each in case.votes if each.round == case.round]
+    if any(each.by == reviewer.id for each in standing):
+        raise Forbidden(
+            "you have voted: the second vote is somebody else's",
+            field="reviewer",
+            remedy="assign another adjudicator",
+        )
+    for each in standing:
+        if (each.outcome, each.level, each.compartments, each.conditions) != (
+            vote.outcome,
+            vote.level,
+            vote.compartments,
+            vote.conditions,
+        ):
+            raise Conflict(
+                "the first vote was for something else",
+                field="outcome",
+                remedy="vote for the same outcome, level, compartments and conditions, or reject",
+            )
+    votes = (*case.votes, vote)
+    names = {each.by for each in (*standing, vote)}
+    if len(names) < needed_votes(level):
+        return changed(case, votes=votes)
+    return _approved(case, vote, votes, tuple(sorted(names)), basis, at=at, policy=policy)
+
+
+def _check_approvable(case: KycCase, reviewer: Reviewer, vote: Vote, basis: Basis) -> None:
+    """INVARIANT: the only way to `approved`. What the level demands is asked here, of what was computed."""
+    if vote.level is Level.C0 or vote.level > case.level:
+        raise InvalidInput(
+            f"the case asks for {case.level.name}", field="level", remedy=f"approve C1 to {case.level.name}"
+        )
+    if not set(vote.compartments) <= set(case.compartments):
+        raise InvalidInput("more compartments than the case asks for", field="compartments")
+    if vote.level >= Level.C3 and not reviewer.adjudicator:
+        raise Forbidden(
+            "C3 and above are decided by adjudicators", field="reviewer", remedy="let two adjudicators decide"
+        )
+    if vote.level >= Level.C3 and not case.requester:
+        raise Conflict(
+            "nobody has asked for this on the organisation's behalf",
+            field="requester",
+            remedy="have the organisation attest the affiliation",
+        )
+    whole = vote.level is case.level and set(vote.compartments) == set(case.compartments)
+    if vote.outcome is Outcome.APPROVED and (not whole or vote.conditions):
+        raise Conflict(
+            "less than was asked for, or with conditions: that is a conditional approval",
+            field="outcome",
+            remedy="decide approved_conditional",
+        )
+    if vote.outcome is Outcome.APPROVED_CONDITIONAL and whole and not vote.conditions:
+        raise Conflict(
+            "nothing is conditional in it", field="conditions", remedy="name them, or decide approved"
+        )
+    if case.rating is None:
+        raise Conflict("the risk is not rated", field="risk", remedy="rate it with reasons first")
+    if case.rating.risk is Risk.PROHIBITED:
+        raise Conflict(
+            "the risk is prohibited", field="risk", remedy="reject it, or rate it anew with reasons"
+        )
+    if basis.open_alerts:
+        raise Conflict(
+            f"{basis.open_alerts} alerts are open",
+            field="alerts",
+            remedy="look at each and resolve it with a rationale",
+        )
+    if basis.screening is Screening.MATCH or (basis.screening is Screening.POSSIBLE and not basis.cleared):
+        raise Conflict(
+            "a possible match on a list is open" if basis.screening is Screening.POSSIBLE else "on a list",
+            field="screening",
+            remedy="clear a possible match with a rationale; a match is not approved",
+        )
+    if vote.level >= Level.C2 and basis.screening is Screening.NONE:
+        raise Conflict("the person was not screened", field="screening", remedy="screen the case")
+    # The second adjudicator is not there yet when the first one votes; everything else has to be.
+    short = basis.level < vote.level
+    if short or not set(vote.compartments) <= set(basis.compartments):
+        raise Conflict(
+            f"the evidence amounts to {basis.level.name}"
+            + (f" with {' '.join(basis.compartments)}" if basis.compartments else ""),
+            field="level",
+            remedy="; ".join(basis.missing[:5]) or "decide what the evidence supports",
+        )
+
+
+def _approved(
+    case: KycCase,
+    vote: Vote,
+    votes: tuple[Vote, ...],
+    names: tuple[str, ...],
+    basis: Basis,
+    *,
+    at: int,
+    policy: Policy,
+) -> KycCase:
+    assert case.rating is not None
+    ends = {"policy": at + policy.refresh(case.rating.risk)}
+    if basis.document_until is not None:
+        ends["document"] = basis.document_until
+    if basis.screening is not Screening.NONE:
+        ends["screening"] = basis.screened_at + policy.screening_life
+    if basis.clearance_until is not None:
+        ends["clearance"] = basis.clearance_until
+    limited_by = min(ends, key=lambda name: (ends[name], name))
+    until = ends[limited_by]
+    if until <= at:
+        raise Conflict(
+            f"the {limited_by} has expired", field=limited_by, remedy="ask the applicant for a current one"
+        )
+    return moved(
+        case,
+        CaseState(vote.outcome.value),
+        at=at,
+        by=vote.by,
+        votes=votes,
+        approval=Approval(
+            level=vote.level,
+            compartments=vote.compartments,
+            adjudicators=names,
+            conditions=vote.conditions,
+            at=at,
+            until=until,
+            limited_by=limited_by,
+        ),
+        appeal=_appeal_ended(case, "overturned"),
+        refresh_by=max(at, until - policy.notice_before_expiry),
+    )
+
+
+def _appeal_ended(case: KycCase, outcome: str) -> Appeal | None:
+    if case.appeal is None or case.appeal.outcome is not None:
+        return case.appeal
+    return msgspec.structs.replace(case.appeal, outcome=outcome)
