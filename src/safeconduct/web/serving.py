@@ -27,11 +27,13 @@ from safeconduct.app.enforce_following import FollowingNode, KeptRecord
 from safeconduct.app.enforce_request import GatewayNode
 from safeconduct.app.follow_up_lost import LOOKED_AT, follow_up_lost
 from safeconduct.app.instance_keys import InstanceKeyRing
+from safeconduct.app.kyc_desk import KycDesk
 from safeconduct.app.node_settings import NodeSettings
 from safeconduct.app.ports import Instance
 from safeconduct.app.record_feed import Beat, RecordFeed
 from safeconduct.app.rotate_key import KeyRotation
 from safeconduct.app.shared_record import SharedRecordKeeper
+from safeconduct.app.sweep_kyc_cases import sweep_kyc_cases
 from safeconduct.app.verify_credential import CredentialVerifier
 from safeconduct.audit.key_history import KEY_HISTORY
 from safeconduct.bootstrap import OpenInstance, open_instance, open_quota_ledger, record_running
@@ -58,6 +60,7 @@ from safeconduct.web.tls import ListenerTls
 
 DRAIN_SECONDS = 5.0
 WATCH_SECONDS = 0.05
+SWEEP_SECONDS = 10.0
 FINISH_SECONDS = 2.0
 
 _log = logging.getLogger("safeconduct.serving")
@@ -177,6 +180,22 @@ async def count_failures(decisions: DecisionLog, clock: Clock, *, every: float =
             return
 
 
+async def keep_cases(desk: KycDesk, *, every: float = SWEEP_SECONDS) -> None:
+    """Let the clock do to KYC cases what it does, and finish what a crash left; at once, then again and again until cancelled.
+
+    every: seconds between two looks. What ends by the clock ends in decisions to the second: this only says so.
+    """
+    while True:
+        try:
+            await asyncio.to_thread(sweep_kyc_cases, desk)
+        except LogUnavailable as error:
+            _log.error("cases are not kept any more: %s", error.message)
+            return
+        except SafeconductError as error:
+            _log.error("cases could not be kept: %s", error.kind)
+        await asyncio.sleep(every)
+
+
 def _finish_rotation(rotation: KeyRotation, stopping: threading.Event) -> None:
     """Go on with a change of the workers' log key that a process before this one had begun, until all have taken it up."""
     said = ""
@@ -286,6 +305,7 @@ async def _serve(
     watching = loop.create_task(tls.watch()) if tls is not None else None
     ended = threading.Event()
     counting = loop.create_task(count_failures(decisions, instance.clock)) if server is None else None
+    sweeping = loop.create_task(keep_cases(api_node.kyc))
     try:
         while not api.started:
             if serving.done():
@@ -317,7 +337,7 @@ async def _serve(
         stopping.cancel()
     finally:
         ended.set()
-        for task in (watching, watching_node):
+        for task in (watching, watching_node, sweeping):
             if task is not None:
                 task.cancel()
         if server is not None:

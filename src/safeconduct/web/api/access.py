@@ -21,8 +21,11 @@ _READS = "reads"
 _PRESENTED = "presented"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-# A gateway is a machine: it follows the record and fetches what it was enrolled for, and reads nothing else.
-STAFF: tuple[Role, ...] = tuple(role for role in Role if role not in (Role.HOLDER, Role.GATEWAY))
+# A gateway is a machine: it follows the record and fetches what it was enrolled for, and reads nothing else. An analyst works
+# on cases, and an applicant on their own.
+STAFF: tuple[Role, ...] = tuple(
+    role for role in Role if role not in (Role.HOLDER, Role.GATEWAY, Role.ANALYST, Role.APPLICANT)
+)
 EVERYBODY: tuple[Role, ...] = tuple(Role)
 
 PUBLIC: dict[str, Any] = {_ROLES: None}
@@ -69,7 +72,7 @@ def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHand
     node: ApiNode = connection.app.state.node
     method = str(connection.scope.get("method", "GET"))
     changing = method not in _SAFE_METHODS and not handler.opt.get(_READS, False)
-    if handler.opt.get(_PRESENTED, False):
+    if handler.opt.get(_PRESENTED, False) and not _proves_only(connection):
         scheme, credential = _credential(connection)
         if scheme in _PRESENTING:
             connection.scope["state"]["presentation"] = credential
@@ -81,6 +84,12 @@ def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHand
 _PRESENTING = frozenset({"sd-jwt", "mandate"})
 
 
+def _proves_only(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """An applicant's call: a proof of a key, and no other credential."""
+    headers = connection.headers
+    return bool(headers.getall("dpop", [])) and not headers.getall("authorization", [])
+
+
 def _credential(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str, str]:
     """Scheme (lower case) and credential of the one Authorization header. Raises Unauthenticated."""
     values = connection.headers.getall("authorization", [])
@@ -88,7 +97,7 @@ def _credential(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str, st
         raise Unauthenticated(
             "the call carries no credential" if not values else "the call carries several credentials",
             field="authorization",
-            remedy="send one Authorization header: Bearer and a role token, or SD-JWT and a presentation",
+            remedy="send one Authorization header: Bearer and a role token, or SD-JWT and a presentation; or one DPoP header",
         )
     scheme, _, credential = values[0].partition(" ")
     return scheme.lower(), credential.strip()
@@ -97,12 +106,23 @@ def _credential(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[str, st
 def authenticate(
     node: ApiNode, connection: ASGIConnection[Any, Any, Any, Any], *, changing: bool, roles: frozenset[Role]
 ) -> Caller:
-    """The caller behind `Authorization`: a role token as Bearer, or a holder's presentation as SD-JWT.
+    """The caller behind `Authorization`: a role token as Bearer, or a holder's presentation as SD-JWT; or an applicant, by a
+    proof in `DPoP` without any.
 
     Raises Unauthenticated, or RoleNotPermitted when the role is not among `roles`.
     """
-    scheme, credential = _credential(connection)
     now = node.instance.clock.now()
+    if _proves_only(connection):
+        # A wrong role is told before the proof is used up.
+        if Role.APPLICANT not in roles:
+            raise RoleNotPermitted("applicants may not call this operation", remedy=_remedy(roles))
+        return node.applicants.authenticate(
+            connection.headers.getall("dpop", []),
+            method=str(connection.scope.get("method", "")),
+            path=str(connection.scope.get("path", "")),
+            now=now,
+        )
+    scheme, credential = _credential(connection)
     if scheme == "bearer":
         caller = node.roles.authenticate(
             credential, trust=node.instance.record.state.trust, now=now, changing=changing

@@ -21,7 +21,9 @@ from litestar.types import Message, Scope
 from safeconduct import __version__
 from safeconduct.kernel.errors import SafeconductError
 from safeconduct.web.api.access import allow, caller_of, declares_access, guard, presentation_of, source_of
+from safeconduct.web.api.applying import applying
 from safeconduct.web.api.authenticators import authenticators
+from safeconduct.web.api.casework import casework
 from safeconduct.web.api.deciding import deciding
 from safeconduct.web.api.devices import devices
 from safeconduct.web.api.following import following
@@ -153,6 +155,8 @@ def create_application(node: ApiNode) -> Litestar:
                     *holding,
                     *authenticators,
                     *webhooks,
+                    *applying,
+                    *casework,
                     *organisations,
                     *devices,
                     *deciding,

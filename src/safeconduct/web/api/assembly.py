@@ -4,27 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from safeconduct.app.assess_case import Proofs
+from safeconduct.app.authenticate_applicant import ApplicantAuthenticator
 from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
 from safeconduct.app.check_liveness import LivenessDesk
 from safeconduct.app.check_presentation import PresentationDesk
+from safeconduct.app.document_authorities import DocumentAuthorities
 from safeconduct.app.exchange_token import TokenExchange
 from safeconduct.app.instance_keys import WORKER_LOG_KEY, InstanceKeyRing
+from safeconduct.app.kyc_desk import KycDesk
+from safeconduct.app.kyc_files import cases_of
 from safeconduct.app.nonces import Nonces
+from safeconduct.app.ports import Instance
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
 from safeconduct.app.register_authenticator import AuthenticatorDesk, relying_party_of
 from safeconduct.app.screen_name import IndexedNames, NameScreener
+from safeconduct.app.screen_person import PersonScreener
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.bootstrap import OpenInstance, attestation_roots, key_rotation, liveness_vendors
 from safeconduct.decision.explanation import told
 from safeconduct.gateway.quota_ledger import QuotaLedger
+from safeconduct.kernel.ids import SubjectId
 from safeconduct.passport.dpop import ProofReplays, ReplayMemory
 from safeconduct.settings import worker_name
 from safeconduct.storage.log_files import FileLogDirectory
 from safeconduct.upstreams.list_fetch import HttpsListFetch
 from safeconduct.web.api.node import ApiNode, DecisionLedger, ListDesk
 from safeconduct.web.decision_feed import DecisionFeed
+
+
+def kyc_desk(
+    instance: Instance, authenticators: AuthenticatorDesk, liveness: LivenessDesk, names: NameScreener
+) -> KycDesk:
+    """The KYC desk over the other desks of this process. names: the screening lists in force."""
+
+    def proofs(subject: SubjectId) -> Proofs:
+        return Proofs(
+            authenticators=authenticators.authenticators(subject),
+            verifications=tuple(
+                check for case in cases_of(instance, subject) for check in liveness.verifications(case.id)
+            ),
+        )
+
+    return KycDesk(
+        instance=instance,
+        authorities=DocumentAuthorities(instance).store,
+        proofs=proofs,
+        screener=PersonScreener(instance, names),
+    )
 
 
 def log_faults(opened: OpenInstance) -> list[str]:
@@ -59,6 +88,11 @@ def node_of(
     instance, settings = opened.instance, opened.settings
     desk = PresentationDesk(instance, Nonces(instance.clock, instance.random))
     replays = replays if replays is not None else ReplayMemory()
+    authenticators = AuthenticatorDesk(
+        instance, relying_party_of(instance.issuer), attestation_roots(settings)
+    )
+    liveness = LivenessDesk(instance, liveness_vendors(settings))
+    names = NameScreener(instance, opened.lists)
     tokens = InstanceKeyRing("token", instance.record, instance.keys, instance.clock)
     return ApiNode(
         instance=instance,
@@ -70,10 +104,10 @@ def node_of(
         desk=desk,
         exchange=TokenExchange(desk, replays),
         devices=DeviceDesk(desk, replays, instance.random),
-        authenticators=AuthenticatorDesk(
-            instance, relying_party_of(instance.issuer), attestation_roots(settings)
-        ),
-        liveness=LivenessDesk(instance, liveness_vendors(settings)),
+        authenticators=authenticators,
+        applicants=ApplicantAuthenticator(instance.issuer, replays),
+        kyc=kyc_desk(instance, authenticators, liveness, names),
+        liveness=liveness,
         status_lists=StatusListPublisher(instance),
         logs={
             "record": FileLogDirectory(settings.record_log),
@@ -97,12 +131,7 @@ def node_of(
             },
         },
         quotas=quotas,
-        lists=ListDesk(
-            opened.lists,
-            HttpsListFetch(clock=instance.clock),
-            NameScreener(instance, opened.lists),
-            IndexedNames(),
-        ),
+        lists=ListDesk(opened.lists, HttpsListFetch(clock=instance.clock), names, IndexedNames()),
         rotation=key_rotation(opened, workers=workers),
         mtls=settings.tls_certificate is not None and not settings.tls_proxy,
         faults=lambda: [*log_faults(opened), *(faults() if faults is not None else [])],

@@ -9,12 +9,14 @@ import msgspec
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
+from safeconduct.app.authenticate_applicant import ApplicantAuthenticator
 from safeconduct.app.authenticate_role import RoleAuthenticator
 from safeconduct.app.authorize_device import DeviceDesk
 from safeconduct.app.check_liveness import LivenessDesk
 from safeconduct.app.check_presentation import PresentationDesk
 from safeconduct.app.exchange_token import TokenExchange
 from safeconduct.app.import_screening_list import ListFetch
+from safeconduct.app.kyc_desk import KycDesk
 from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
@@ -102,7 +104,8 @@ class ApiNode(msgspec.Struct, frozen=True):
     """One process's API: its instance, who authenticates, what it serves.
 
     desk, exchange, devices, status_lists: what holders and verifiers need; they share the desk's nonces.
-    authenticators: the subjects' passkeys. liveness: providers of liveness checks and their sessions.
+    authenticators: the subjects' passkeys. applicants: who they are. kyc: the desk. liveness: providers of liveness checks
+    and their sessions.
     log_keys: verifier-key texts of the logs as they are now, by the names of `logs`. rotation: replaces the instance's keys.
     mtls: the listeners end TLS themselves, so a client certificate can bind a token.
     logs: readers of the tile logs that `/log/{name}/...` serves: `record`, `decisions`.
@@ -119,6 +122,8 @@ class ApiNode(msgspec.Struct, frozen=True):
     exchange: TokenExchange
     devices: DeviceDesk
     authenticators: AuthenticatorDesk
+    applicants: ApplicantAuthenticator
+    kyc: KycDesk
     liveness: LivenessDesk
     status_lists: StatusListPublisher
     logs: Mapping[str, LogReader]
