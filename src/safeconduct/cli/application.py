@@ -25,6 +25,8 @@ from safeconduct.cli import (
     grant,
     instance,
     key,
+    kyc,
+    kyc_applicant,
     lists,
     mandate,
     misuse,
@@ -56,6 +58,7 @@ for noun, commands in (
     ("evidence", evidence.commands),
     ("grant", grant.commands),
     ("key", key.commands),
+    ("kyc", kyc.commands),
     ("lists", lists.commands),
     ("mandate", mandate.commands),
     ("misuse", misuse.commands),
@@ -68,6 +71,7 @@ for noun, commands in (
 ):
     application.add_typer(commands, name=noun, no_args_is_help=True)
 
+kyc_applicant.add_to(kyc.commands)
 instance.add_to(application)
 connect.add_to(application)
 decisions.add_to(application)

@@ -305,7 +305,7 @@ class ApiClient:
                 remedy="start it with `safeconduct serve` or `make run`, or name it with --url",
             ) from None
         if answer.status_code >= 300:
-            raise _problem(answer)
+            raise problem_of_answer(answer)
         return answer
 
 
@@ -317,7 +317,7 @@ def post_as_holder(holder: Holder, path: str, body: Any) -> Any:
         ) as client:
             given = client.post("/oauth/nonce")
             if given.status_code >= 300:
-                raise _problem(given)
+                raise problem_of_answer(given)
             presentation = holder.present(nonce=given.json()["nonce"], now=int(SystemClock().now()))
             answer = client.post(path, json=body, headers={"authorization": f"SD-JWT {presentation}"})
     except (httpx2.HTTPError, ValueError, KeyError) as error:
@@ -326,11 +326,12 @@ def post_as_holder(holder: Holder, path: str, body: Any) -> Any:
             remedy="check that it runs and that the holder file names it",
         ) from None
     if answer.status_code >= 300:
-        raise _problem(answer)
+        raise problem_of_answer(answer)
     return answer.json()
 
 
-def _problem(answer: httpx2.Response) -> SafeconductError:
+def problem_of_answer(answer: httpx2.Response) -> SafeconductError:
+    """The error that an answer of 300 and above stands for."""
     try:
         problem = msgspec.json.decode(answer.content)
     except msgspec.MsgspecError:
