@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 
 import msgspec
 from litestar.testing import TestClient
@@ -17,6 +18,7 @@ from safeconduct.gateway.quota_ledger import MemoryQuotaLedger
 from safeconduct.kernel.signing import FileSigner
 from safeconduct.kernel.vocabulary import Role, SubjectKind
 from safeconduct.passport.claims import Claims
+from safeconduct.passport.dpop import make_proof
 from safeconduct.passport.issuance import present
 from safeconduct.record.events.holders import OrganisationRegistered, SubjectEnrolled
 from safeconduct.web.api.application import create_application
@@ -32,6 +34,7 @@ PARTIES = {
     Role.ORGANISATION: "organisation:org-a",
     Role.AUTHORITY: "authority:us",
     Role.GATEWAY: "gateway:edge",
+    Role.ANALYST: "analyst",
 }
 GATEWAY_PARTY = Party("gateway:edge", ("role:gateway",))
 
@@ -103,6 +106,7 @@ class ApiBench:
                 for name in ("org-a", "org-b")
             ]
         )
+        self.applicant = FileSigner.generate()
         self.holder = Person(self, "sub-holder", Claims(ial=2, citizenships=("FR",)), organisation="org-a")
 
     @property
@@ -135,17 +139,24 @@ class ApiBench:
     def token(self, party, **more):
         return role_token(self.embedded.key(party), party=party, audience=ISSUER, now=self.now, **more)
 
-    def credential(self, role):
-        """The Authorization header of a role (None: no header)."""
+    def credential(self, role, method="GET", path="/"):
+        """The header that proves a role (None: no header); an applicant's is for one method and path."""
         if role is None:
             return {}
+        if role is Role.APPLICANT:
+            return {"dpop": self.proof(self.applicant, method, path)}
         if role is Role.HOLDER:
             return {"authorization": f"SD-JWT {self.holder.present()}"}
         return {"authorization": f"Bearer {self.token(PARTIES[role])}"}
 
+    def proof(self, signer, method, path):
+        """A proof of a key for one call."""
+        url = ISSUER + path.split("?")[0]
+        return make_proof(signer, method=method, url=url, now=self.now, random=secrets.token_bytes)
+
     def call(self, client, method, path, role=None, body=None, **more):
         """One call; a body is sent as JSON."""
-        headers = {**self.credential(role), **more.pop("headers", {})}
+        headers = {**self.credential(role, method, path), **more.pop("headers", {})}
         if body is not None:
             headers = {"content-type": "application/json", **headers}
             more["content"] = json.dumps(body) if not isinstance(body, bytes) else body
