@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 import msgspec
@@ -19,6 +19,7 @@ import numpy as np
 from safeconduct.app.population import NOBODY, Columns, View
 from safeconduct.app.population_classes import Classes, ProjectLists, directives_on, rows_of
 from safeconduct.app.population_codes import firsts
+from safeconduct.decision.evaluation import differ_in_orders_only
 from safeconduct.decision.impact import Answered, Change, Impact, Outcome, outcome_of
 from safeconduct.kernel.ids import OrganisationId, SubjectId, VariantId
 from safeconduct.passport.claims import Claims
@@ -132,6 +133,11 @@ def impact_of(
     """`decision.impact.preview` over everybody enrolled. projects: of `view.state`, for these columns."""
     before = view.state
     same = untouched_variants(before, after)
+    orders_only = differ_in_orders_only(before, after)
+
+    def outcome(answered: Iterator[Answered]) -> Outcome:
+        return outcome_of(answered, after, at, same, orders_only=orders_only)
+
     # An agent's name among the people's would have its questions counted in two places.
     agents = {held.registered.agent for held in before.mandates.values()}
     apart = np.zeros(len(columns.names), dtype=bool)
@@ -140,12 +146,12 @@ def impact_of(
     outcomes: list[Outcome] = []
     for row in chosen.asked[firsts(chosen.classes)].tolist() if len(chosen.asked) else ():
         claims = _claims(columns, int(chosen.passport[row]))
-        outcomes.append(outcome_of(asking.of_claims(columns.names[row], claims), after, at, same))
+        outcomes.append(outcome(asking.of_claims(columns.names[row], claims)))
     codes = chosen.classes.codes
     singles = sorted({*view.singles, *(columns.names[row] for row in np.flatnonzero(chosen.apart).tolist())})
     unknown: list[SubjectId] = []
-    people = _by_subject(asking.of_people(singles, unknown), after, at, same)
-    others = _by_subject(asking.of_agents(), after, at, same)
+    people = _by_subject(asking.of_people(singles, unknown), outcome)
+    others = _by_subject(asking.of_agents(), outcome)
     names = columns.named[chosen.asked]
     alone = [*people.items(), *others.items()]
 
@@ -204,10 +210,10 @@ def _claims(columns: Columns, passport: int) -> Claims:
 
 
 def _by_subject(
-    answered: Iterator[Answered], after: State, at: int, same: frozenset[VariantId]
+    answered: Iterator[Answered], outcome: Callable[[Iterator[Answered]], Outcome]
 ) -> dict[SubjectId, Outcome]:
     """Outcomes of those asked one by one, in the order in which their questions came."""
     asked: dict[SubjectId, list[Answered]] = {}
-    for question, decision in answered:
-        asked.setdefault(question.subject, []).append((question, decision))
-    return {name: outcome_of(iter(questions), after, at, same) for name, questions in asked.items()}
+    for one in answered:
+        asked.setdefault(one[0].subject, []).append(one)
+    return {name: outcome(iter(questions)) for name, questions in asked.items()}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from safeconduct.decision.evaluation import decide
+from safeconduct.decision.evaluation import Opened, decide
 from safeconduct.decision.request import DecisionRequest
 from safeconduct.decision.response import Decision, Deny, Permit
 from safeconduct.kernel.ids import SubjectId, VariantId
@@ -57,8 +57,8 @@ class Impact(msgspec.Struct, frozen=True):
         }
 
 
-Answered = tuple[DecisionRequest, Decision]
-"""A question, and its answer before the change."""
+Answered = tuple[DecisionRequest, Decision, Opened]
+"""A question, its answer before the change, and the question as far as the answer does not depend on orders."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -80,18 +80,26 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def outcome_of(
-    answered: Iterator[Answered], after: State, at: int, same: frozenset[VariantId] = frozenset()
+    answered: Iterator[Answered],
+    after: State,
+    at: int,
+    same: frozenset[VariantId] = frozenset(),
+    *,
+    orders_only: bool = False,
 ) -> Outcome:
-    """Decide one subject's questions after the change. same: variants that the change does not touch."""
+    """Decide one subject's questions after the change. same: variants that the change does not touch.
+
+    orders_only: what `differ_in_orders_only` says of the states before and after.
+    """
     asked, allowed = 0, False
     turned: list[Change] = []
-    for question, before in answered:
+    for question, before, opened in answered:
         asked += 1
         was = isinstance(before, Permit)
         allowed = allowed or was
         if question.variant in same:
             continue
-        then = decide(question, after, at)
+        then = opened.under(after) if orders_only else decide(question, after, at)
         if isinstance(before, Permit) and isinstance(then, Deny):
             turned.append(_change(question, after, allowed_after=False, codes=then.codes))
         elif isinstance(before, Deny) and isinstance(then, Permit):
