@@ -97,7 +97,7 @@ def test_states_that_differ_in_more_than_orders_are_told_apart():
 def test_a_continued_inquiry_carries_everything_and_shares_nothing_that_changes():
     world = plain_world()
     inquiry = evaluation._begun(world.request("ann", "model-x"), world.state, world.now)
-    evaluation._run(inquiry, evaluation.CHECKS)
+    evaluation._concluded(inquiry, evaluation.CHECKS)
     after = world.fork(order("1", "suspend", ["model-x"], world.now))
     copy = inquiry.continued(after)
     for name in set(Inquiry.__slots__) - {"state"}:

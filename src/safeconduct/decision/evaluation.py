@@ -76,17 +76,10 @@ _RETIRED = Standing.RETIRED
 def decide(request: DecisionRequest, state: State, now: int) -> Decision:
     """Decide one question against the state at one moment (`now`, seconds since the epoch). Never raises."""
     try:
-        return _decide(request, state, now)
+        inquiry = _begun(request, state, now)
+        return inquiry if isinstance(inquiry, Deny) else _concluded(inquiry, CHECKS)
     except Exception as error:  # noqa: BLE001 - an error anywhere denies
         return _failed(state, now, error)
-
-
-def _decide(request: DecisionRequest, state: State, now: int) -> Decision:
-    inquiry = _begun(request, state, now)
-    if isinstance(inquiry, Deny):
-        return inquiry
-    _run(inquiry, CHECKS)
-    return _concluded(inquiry)
 
 
 def _begun(request: DecisionRequest, state: State, now: int) -> Inquiry | Deny:
@@ -108,17 +101,18 @@ def _begun(request: DecisionRequest, state: State, now: int) -> Inquiry | Deny:
     return inquiry
 
 
-def _run(inquiry: Inquiry, checks: Iterable[Callable[[Inquiry], None]]) -> None:
+def _failed_check(inquiry: Inquiry, check: Callable[[Inquiry], None], error: Exception) -> None:
+    inquiry.deny(rules.CHECK_FAILED, f"{check.__name__} failed: {type(error).__name__}")
+    inquiry.turns_at(inquiry.now + 1)
+
+
+def _concluded(inquiry: Inquiry, checks: Iterable[Callable[[Inquiry], None]]) -> Decision:
+    """The answer, once these last checks have been run."""
     for check in checks:
         try:
             check(inquiry)
         except Exception as error:  # noqa: BLE001 - the other checks still run; this one denies
-            inquiry.deny(rules.CHECK_FAILED, f"{check.__name__} failed: {type(error).__name__}")
-            inquiry.turns_at(inquiry.now + 1)
-
-
-def _concluded(inquiry: Inquiry) -> Decision:
-    """The answer, all checks having been run."""
+            _failed_check(inquiry, check, error)
     found = inquiry.jurisdictions
     if inquiry.deployment is not None:
         found.append(inquiry.deployment.registered.jurisdiction)
@@ -161,7 +155,11 @@ class Opened:
         try:
             begun = _begun(request, state, now)
             if isinstance(begun, Inquiry):
-                _run(begun, CHECKS[:_OF_ORDERS])
+                for check in CHECKS[:_OF_ORDERS]:
+                    try:
+                        check(begun)
+                    except Exception as error:  # noqa: BLE001 - as in `_concluded`
+                        _failed_check(begun, check, error)
                 self._inquiry = begun
         except Exception:  # noqa: BLE001 - then `decide` gives the denial, under each state
             self._inquiry = None
@@ -172,9 +170,7 @@ class Opened:
         if opened is None:
             return decide(self._request, state, self._now)
         try:
-            inquiry = opened.continued(state)
-            _run(inquiry, CHECKS[_OF_ORDERS:])
-            return _concluded(inquiry)
+            return _concluded(opened.continued(state), CHECKS[_OF_ORDERS:])
         except Exception as error:  # noqa: BLE001 - an error anywhere denies
             return _failed(state, self._now, error)
 
