@@ -19,6 +19,7 @@ import numpy as np
 from safeconduct.app.population import NOBODY, Columns, View
 from safeconduct.app.population_classes import Classes, ProjectLists, directives_on, rows_of
 from safeconduct.app.population_codes import firsts
+from safeconduct.app.population_variants import kinds_of
 from safeconduct.decision.evaluation import differ_in_orders_only
 from safeconduct.decision.impact import Answered, Change, Impact, Outcome, outcome_of
 from safeconduct.kernel.ids import OrganisationId, SubjectId, VariantId
@@ -29,8 +30,10 @@ from safeconduct.record.state import State
 class Asking(Protocol):
     """The questions that people would ask at the moment of the preview, each with its answer before the directive."""
 
-    def of_claims(self, subject: SubjectId, claims: Claims) -> Iterator[Answered]:
-        """Of a person who would disclose these claims."""
+    def of_claims(
+        self, subject: SubjectId, claims: Claims, variants: Iterable[VariantId]
+    ) -> Iterator[Answered]:
+        """Of a person who would disclose these claims, about these variants."""
         ...
 
     def of_people(self, subjects: Iterable[SubjectId], unknown: list[SubjectId]) -> Iterator[Answered]:
@@ -108,12 +111,13 @@ class Changes(Sequence[Change]):
 class Asked(msgspec.Struct, frozen=True):
     """impact: as `decision.impact.preview` gives. without_claims: nothing can be said of them.
 
-    classes: how many kinds of people there were. singly: how many subjects were asked about one by one.
+    classes: how many kinds of people there were. kinds: how many kinds of variants they were asked about. singly: how many subjects were asked about one by one.
     """
 
     impact: Impact
     without_claims: tuple[SubjectId, ...]
     classes: int
+    kinds: int
     singly: int
 
 
@@ -134,6 +138,7 @@ def impact_of(
     before = view.state
     same = untouched_variants(before, after)
     orders_only = differ_in_orders_only(before, after)
+    kinds = kinds_of(before, after, columns.grants.named)
 
     def outcome(answered: Iterator[Answered]) -> Outcome:
         return outcome_of(answered, after, at, same, orders_only=orders_only)
@@ -146,7 +151,8 @@ def impact_of(
     outcomes: list[Outcome] = []
     for row in chosen.asked[firsts(chosen.classes)].tolist() if len(chosen.asked) else ():
         claims = _claims(columns, int(chosen.passport[row]))
-        outcomes.append(outcome(asking.of_claims(columns.names[row], claims)))
+        answered = asking.of_claims(columns.names[row], claims, kinds.asked)
+        outcomes.append(outcome_of(answered, after, at, same, orders_only=orders_only, alike=kinds.alike))
     codes = chosen.classes.codes
     singles = sorted({*view.singles, *(columns.names[row] for row in np.flatnonzero(chosen.apart).tolist())})
     unknown: list[SubjectId] = []
@@ -191,6 +197,7 @@ def impact_of(
         impact=impact,
         without_claims=tuple(sorted([*without, *unknown]) if unknown else without),
         classes=len(outcomes),
+        kinds=len(kinds.asked),
         singly=len(seen),
     )
 

@@ -189,14 +189,16 @@ class Questions:
             if held is None or claims is None:
                 unknown.append(name)
                 continue
-            yield from self._of_human(subject, held, claims)
+            yield from self._of_human(subject, held, claims, self._variants)
 
-    def of_claims(self, subject: SubjectId, claims: Claims) -> Iterator[Answered]:
-        """Of a person with a passport in force, who would disclose these claims."""
+    def of_claims(
+        self, subject: SubjectId, claims: Claims, variants: Iterable[VariantId] | None = None
+    ) -> Iterator[Answered]:
+        """Of a person with a passport in force, who would disclose these claims; about all variants by default."""
         known = self._state.subjects[subject]
         held = _passport_in_force(self._state, known, self._at)
         assert held is not None
-        yield from self._of_human(known, held, claims)
+        yield from self._of_human(known, held, claims, self._variants if variants is None else variants)
 
     def of_agents(self) -> Iterator[Answered]:
         """Of the agent of every mandate."""
@@ -204,10 +206,12 @@ class Questions:
             if registered.revoked_at is None and registered.registered.valid_until > self._at:
                 yield from self._of_agent(mandate, registered.registered)
 
-    def _of_human(self, subject: SubjectState, held: PassportState, claims: Claims) -> Iterator[Answered]:
+    def _of_human(
+        self, subject: SubjectState, held: PassportState, claims: Claims, variants: Iterable[VariantId]
+    ) -> Iterator[Answered]:
         name, enrolled = subject.enrolled.subject, subject.enrolled
         projects = self._projects_of(subject)
-        for variant in self._variants:
+        for variant in variants:
             for purpose, surface, deployment in self._granted(subject, variant):
                 fitting = projects(purpose)
                 base = DecisionRequest(

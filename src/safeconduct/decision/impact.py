@@ -6,7 +6,10 @@ is then observed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -61,6 +64,9 @@ Answered = tuple[DecisionRequest, Decision, Opened]
 """A question, its answer before the change, and the question as far as the answer does not depend on orders."""
 
 
+_NOBODY_ELSE: Final[Mapping[VariantId, tuple[VariantId, ...]]] = MappingProxyType({})
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What one subject's questions amount to. turned: those that turn, in the order in which they were asked."""
 
@@ -86,24 +92,34 @@ def outcome_of(
     same: frozenset[VariantId] = frozenset(),
     *,
     orders_only: bool = False,
+    alike: Mapping[VariantId, tuple[VariantId, ...]] = _NOBODY_ELSE,
 ) -> Outcome:
     """Decide one subject's questions after the change. same: variants that the change does not touch.
 
     orders_only: what `differ_in_orders_only` says of the states before and after.
+    alike: by variant asked about, all variants whose answers are known with its own.
     """
     asked, allowed = 0, False
     turned: list[Change] = []
     for question, before, opened in answered:
-        asked += 1
+        variants = alike.get(question.variant, (question.variant,))
+        asked += len(variants)
         was = isinstance(before, Permit)
         allowed = allowed or was
         if question.variant in same:
             continue
         then = opened.under(after) if orders_only else decide(question, after, at)
         if isinstance(before, Permit) and isinstance(then, Deny):
-            turned.append(_change(question, after, allowed_after=False, codes=then.codes))
+            change = _change(question, after, allowed_after=False, codes=then.codes)
         elif isinstance(before, Deny) and isinstance(then, Permit):
-            turned.append(_change(question, after, allowed_after=True, codes=before.codes))
+            change = _change(question, after, allowed_after=True, codes=before.codes)
+        else:
+            continue
+        turned.append(change)
+        turned += [msgspec.structs.replace(change, variant=other) for other in variants[1:]]
+    if alike:
+        # As if all had been asked about, one variant after the other.
+        turned.sort(key=operator.attrgetter("variant"))
     return Outcome(asked, allowed, tuple(turned))
 
 
