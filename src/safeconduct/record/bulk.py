@@ -15,7 +15,16 @@ from safeconduct.record.events import Event
 from safeconduct.record.events.authorizations import GrantGiven
 from safeconduct.record.fold import FOLDS
 from safeconduct.record.large_map import Draft, LargeMap
-from safeconduct.record.packing import GRANTS_TO, GrantsDraft, as_rows, from_rows, settled, settled_grants
+from safeconduct.record.packing import (
+    GRANTS_TO,
+    GrantsDraft,
+    as_rows,
+    finished,
+    finished_grants,
+    from_rows,
+    settle,
+    settle_grants,
+)
 from safeconduct.record.projections import GrantState
 from safeconduct.record.rows import packed
 from safeconduct.record.state import State
@@ -52,12 +61,12 @@ class _Working:
         return any(isinstance(one, Draft) and len(one.changes) > at_once for one in vars(self).values())
 
     def settle(self) -> None:
-        """Turn the drafts into maps and begin new ones. One after the other, so that only one is there twice."""
+        """Put the drafts' changes into their maps, one after the other."""
         held = vars(self)
         for name, value in held.items():
             if isinstance(value, Draft):
-                value.before, value.changes = settled(name, value), {}
-        held[GRANTS_TO] = GrantsDraft(settled_grants(held[GRANTS_TO], held["grants"].before))
+                settle(name, value)
+        settle_grants(held[GRANTS_TO], held["grants"].before)
 
     def renew(self) -> None:
         """Make the objects of the smaller maps anew. They were made throughout the fold, a few here and there, and would
@@ -74,9 +83,9 @@ class _Working:
     def state(self, position: int) -> State:
         """The state that this is, once settled."""
         fields: dict[str, Any] = {
-            name: value.before if isinstance(value, Draft | GrantsDraft) else value
-            for name, value in vars(self).items()
+            name: finished(value) if isinstance(value, Draft) else value for name, value in vars(self).items()
         }
+        fields[GRANTS_TO] = finished_grants(fields[GRANTS_TO], fields["grants"])
         return State(**{**fields, "position": position})
 
 
