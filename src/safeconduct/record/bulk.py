@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from immutables import Map
+from msgspec.structs import replace
 
 from safeconduct.record.events import Event
-from safeconduct.record.events.authorizations import GrantGiven
+from safeconduct.record.events.authorizations import ClearanceGranted, GrantGiven
+from safeconduct.record.events.holders import PassportIssued, SubjectEnrolled
 from safeconduct.record.fold import FOLDS
 from safeconduct.record.large_map import Draft, LargeMap
 from safeconduct.record.packing import (
@@ -25,23 +27,67 @@ from safeconduct.record.packing import (
     settle,
     settle_grants,
 )
-from safeconduct.record.projections import GrantState
+from safeconduct.record.projections import ClearanceHeld, GrantState, PassportState, SubjectState
 from safeconduct.record.rows import packed
 from safeconduct.record.state import State
 
-AT_ONCE: Final = 100_000
+AT_ONCE: Final = 50_000
 """Values of one map held as objects while folding; beyond, what there is is packed. Bounds the memory of a long fold."""
+
+
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+# The four kinds that a long record is made of. Each as its fold, but without a map of what changed: drafts change in place.
+def _enrolled(state: Any, event: SubjectEnrolled) -> dict[str, Any]:
+    """As `fold_holders`."""
+    subjects = state.subjects
+    if subjects.get(event.subject) is not None:
+        return FOLDS[SubjectEnrolled](state, event)
+    subjects.changes[event.subject] = SubjectState(event)
+    return _NOTHING
+
+
+def _cleared(state: Any, event: ClearanceGranted) -> dict[str, Any]:
+    """As `fold_authorizations`."""
+    known = state.subjects.get(event.subject)
+    if known is not None:
+        held = ClearanceHeld(event, event.state)
+        state.subjects.changes[event.subject] = replace(known, clearance=held)
+    return _NOTHING
+
+
+def _passport(state: Any, event: PassportIssued) -> dict[str, Any]:
+    """As `fold_holders`."""
+    passports = state.passports
+    if passports.get(event.passport) is not None:
+        return _NOTHING
+    passports.changes[event.passport] = PassportState(event)
+    if event.status_index >= state.next_status_index:
+        state.next_status_index = event.status_index + 1
+    known = state.subjects.get(event.subject)
+    if known is not None:
+        held = (*known.passports, event.passport)
+        state.subjects.changes[event.subject] = replace(known, passports=held)
+    return _NOTHING
 
 
 def _grant(state: Any, event: GrantGiven) -> dict[str, Any]:
     """As `fold_authorizations`, but the index by variant is not kept up with each grant."""
-    if event.grant not in state.grants:
-        state.grants.set(event.grant, GrantState(given=event))
+    grants = state.grants
+    if grants.get(event.grant) is None:
+        grants.changes[event.grant] = GrantState(event)
         state.grants_to.note(event)
-    return {}
+    return _NOTHING
 
 
-_FOLDS: Final[dict[type, Callable[[Any, Any], dict[str, Any]]]] = {**FOLDS, GrantGiven: _grant}
+_FOLDS: Final[dict[type, Callable[[Any, Any], dict[str, Any]]]] = {
+    **FOLDS,
+    SubjectEnrolled: _enrolled,
+    ClearanceGranted: _cleared,
+    PassportIssued: _passport,
+    GrantGiven: _grant,
+}
 
 
 class _Working:
@@ -105,9 +151,11 @@ def fold_many(events: Iterable[Event], state: State | None = None, *, at_once: i
 
 def _fold(events: Iterator[Event], working: _Working, position: int, at_once: int) -> State:
     every, begun = min(at_once, 4096), position
+    folds = _FOLDS
     for event in events:
-        for name, value in _FOLDS[type(event)](working, event).items():
-            setattr(working, name, value)
+        if changes := folds[type(event)](working, event):
+            for name, value in changes.items():
+                setattr(working, name, value)
         position += 1
         if not position % every and working.is_full(at_once):
             working.settle()

@@ -15,7 +15,6 @@ from immutables import Map
 
 from safeconduct.kernel.ids import GrantId
 from safeconduct.record.events.authorizations import GrantGiven
-from safeconduct.record.fold_authorizations import grantee_keys
 from safeconduct.record.growing_rows import GrowingRows
 from safeconduct.record.large_map import Draft, GrantsByVariant, LargeMap, in_one_order
 from safeconduct.record.rows import GONE, RowCodec, Rows, empty_rows
@@ -88,11 +87,23 @@ class GrantsDraft:
 
     def note(self, given: GrantGiven) -> None:
         """A grant that the state did not know."""
-        for kind, grantee, _ in grantee_keys(given):
-            listed = self.added.setdefault((kind, grantee), [])
-            listed.append(given.grant)
-            # One grantee, whatever the number of variants.
+        # As `grantee_keys`: one grantee, whatever the number of variants, and nobody when there is none.
+        if not given.variants:
             return
+        grantee: Any = given.to_subject
+        kind = "subject"
+        if grantee is None:
+            if given.to_group is not None:
+                kind, grantee = "group", (given.by_organisation, given.to_group)
+            else:
+                kind, grantee = "organisation", given.to_organisation
+                if grantee is None:
+                    return
+        listed = self.added.get((kind, grantee))
+        if listed is None:
+            self.added[kind, grantee] = [given.grant]
+        else:
+            listed.append(given.grant)
 
 
 def settle(name: str, draft: Draft) -> None:
