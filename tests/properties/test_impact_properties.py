@@ -39,6 +39,7 @@ from safeconduct.record.events import (
     ProjectEnded,
     SubjectEnrolled,
     SubjectScreened,
+    VariantRegistered,
 )
 
 ORGANISATIONS = ("org-a", "org-b", "org-lab", None)
@@ -224,6 +225,44 @@ def populate(world, seed, count):
     return world
 
 
+TWINS = ("model-a", "model-z")
+
+
+def twinned(world, further, seed):
+    """The world and the directive with twins of model-x, which differ from it in nothing, or in one way that counts."""
+    rng = random.Random(seed)
+    twins = rng.choice([TWINS, TWINS[:1], TWINS[1:]])
+    differ = rng.choice(
+        ["", "variant", "deployment", "grant", "licence", "order", "order", "further", "further"]
+    )
+    twin = World(packs=False)
+    twin.start, twin.end, twin.claims = world.start, world.end, world.claims
+    for event in world.events:
+        kind = type(event).__name__
+        about = {"GrantGiven": "grant", "LicenceGiven": "licence", "DirectiveImported": "order"}.get(kind)
+        twin.add(_naming(event, twins, rng, 0.5 if about == differ else 0))
+        if getattr(event, "variant", None) != "model-x" or isinstance(event, MisuseSignalReceived):
+            continue
+        for name in twins:
+            facts = {"variant": name}
+            if isinstance(event, DeploymentRegistered):
+                facts["deployment"] = event.deployment.replace("model-x", name)
+                if differ == "deployment":
+                    facts |= rng.choice([{"region": "r2"}, {"enclave": "e"}, {"certifications": ("cert",)}])
+            elif isinstance(event, VariantRegistered) and differ == "variant":
+                facts |= rng.choice([{"level": Level.C1}, {"terms": "other"}, {"minimum_age": 19}])
+            twin.add(msgspec.structs.replace(event, **facts))
+    return twin, _naming(further, twins, rng, 0.5 if differ == "further" else 0)
+
+
+def _naming(event, twins, rng, left_out):
+    """What names model-x names its twins too, but for some."""
+    if "model-x" not in getattr(event, "variants", ()):
+        return event
+    added = tuple(name for name in twins if rng.random() >= left_out)
+    return msgspec.structs.replace(event, variants=(*event.variants, *added))
+
+
 def instance_of(world):
     """An instance whose record is the world's, with the claims of every passport in its vault."""
     instance = memory_instance(0)
@@ -282,7 +321,10 @@ def cases(draw):
     kinds = ["partially_authorise", "rescind"] if named and draw(st.booleans()) else list(RESTRICTING)
     kind = draw(st.sampled_from(kinds))
     amends = (draw(st.sampled_from(named)),) if kind in ("partially_authorise", "rescind") else ()
-    return world, draw(orders("new", (kind,), amends=amends)), draw(times)
+    further = draw(orders("new", (kind,), amends=amends))
+    if draw(st.integers(0, 3)):
+        world, further = twinned(world, further, seed)
+    return world, further, draw(times)
 
 
 @PROFILE
@@ -328,6 +370,43 @@ def test_columns_keep_up_with_the_record(case, seed, data):
     state = instance.record.state
     compared(instance, quick, state.apply(further, state.position + 1), at)
     assert quick.impact._population is made or made._outdated
+
+
+THREE = ("model-x", *TWINS)
+subsets = st.lists(st.sampled_from(THREE), min_size=1, max_size=3, unique=True)
+
+
+@settings(PROFILE, max_examples=60)
+@given(st.data())
+def test_a_twin_that_something_names_alone_is_answered_alone(data):
+    world = World(start=0, end=140).provider("lab").organisation("org-a")
+    for name in THREE:
+        world.variant(name, "lab", level=Level.C2)
+    people = [f"p{number}" for number in range(6)]
+    for number, name in enumerate(people):
+        world.person(name, "org-a", us_person=UsPerson.YES if number % 3 else UsPerson.NO)
+    world.project("project", "org-a").admit("lab", "org-a", people, THREE)
+    draw = data.draw
+    kinds = st.sampled_from(["suspend", "licence_required", "licence_required"])
+    world.add(order("0", draw(kinds), draw(subsets), 0, {"us_person": "no"}))
+    if draw(st.booleans()):
+        world.licence("licence", draw(subsets), classes=("foreign_national",))
+    if draw(st.booleans()):
+        world.add(order("1", "rescind", draw(subsets), 0, amends=("0",)))
+    further = draw(
+        st.one_of(
+            subsets.map(lambda named: order("2", "suspend", named, 0, {"us_person": "yes"})),
+            subsets.map(lambda named: order("2", "rescind", named, 0, amends=("0",))),
+            subsets.map(
+                lambda named: order(
+                    "2", "partially_authorise", named, 0, except_=({"all": []},), amends=("0",)
+                )
+            ),
+        )
+    )
+    instance = instance_of(world)
+    state = instance.record.state
+    compared(instance, in_columns(instance), state.apply(further, state.position + 1), 1)
 
 
 def large(count):

@@ -3,15 +3,19 @@
 from contextlib import contextmanager
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.properties.test_decision_properties import PROFILE, VARIANTS, questions, times, worlds
 
 from safeconduct.decision.evaluation import decide
 from safeconduct.record import packing
+from safeconduct.record import rows as rows_module
 from safeconduct.record.bulk import fold_many
 from safeconduct.record.events import GrantEnded, PassportStatusChanged, TermsSigned
+from safeconduct.record.growing_rows import GrowingRows
 from safeconduct.record.large_map import LargeMap, in_one_order
+from safeconduct.record.rows import GONE, empty_rows, packed
 from safeconduct.record.snapshot import read_state, state_bytes
 from safeconduct.record.state import State, fold
 
@@ -117,10 +121,56 @@ def test_a_deleted_entry_is_gone_and_can_come_back():
     rows, _ = packing.as_rows("by_lei", msgspec.structs.replace(held).by_lei)
     large = LargeMap(rows).set("A", "org-1").set("B", "org-2").delete("A")
     assert (len(large), list(large), "A" in large, large.get("A")) == (1, ["B"], False, None)
-    merged = packing.packed(rows.codec, rows.merged(large.changes))
+    merged = packed(rows.codec, rows.merged(large.changes))
     assert dict(merged.items()) == {"B": "org-2"}
-    emptied = packing.packed(rows.codec, merged.merged({"B": packing.GONE, "C": "org-3"}))
+    emptied = packed(rows.codec, merged.merged({"B": GONE, "C": "org-3"}))
     assert dict(emptied.items()) == {"C": "org-3"}
+
+
+keys = st.sampled_from([f"k{number}" for number in range(12)])
+batches = st.lists(
+    st.dictionaries(keys, st.one_of(st.just(GONE), st.text("ab", max_size=30)), max_size=8), max_size=8
+)
+
+
+@settings(PROFILE, max_examples=200)
+@given(batches, batches, st.sampled_from([64, 2, 0]))
+def test_rows_that_grow_hold_what_was_put_in(earlier, later, bits):
+    """bits: of the hashes that are looked at; with few of them, keys have one hash."""
+    with pytest.MonkeyPatch.context() as patch:
+        whole = rows_module._from_bytes
+        patch.setattr(rows_module, "_from_bytes", lambda data, order: whole(data, order) >> (64 - bits))
+        held, expected = GrowingRows(empty_rows(packing.codecs()["by_lei"])), {}
+        for batch in earlier:
+            held.take(batch)
+            expected = {key: value for key, value in {**expected, **batch}.items() if value is not GONE}
+            assert {
+                key: held.get(key)
+                for key in (f"k{number}" for number in range(12))
+                if held.get(key) is not None
+            } == expected
+        rows = held.finished()
+        assert dict(rows.items()) == expected
+        assert len(rows) == len(expected)
+        # What it has become can be written, and can grow again; the rows themselves stay what they are.
+        dense = packed(rows.codec, rows.merged({}))
+        assert dict(dense.items()) == expected == {key: rows.get(key) for key in expected}
+        assert dense.size == rows.size
+        again_, expected_later = GrowingRows(rows), dict(expected)
+        for batch in later:
+            again_.take(batch, join=lambda known, value: known + value)
+            for key, value in batch.items():
+                if value is GONE:
+                    expected_later.pop(key, None)
+                else:
+                    expected_later[key] = expected_later.get(key, "") + value
+        assert dict(again_.finished().items()) == expected_later
+        assert dict(rows.items()) == expected
+        changed = {"k0": "changed", "k1": GONE}
+        merged = packed(rows.codec, rows.merged(changed))
+        assert dict(merged.items()) == {
+            key: value for key, value in {**expected, **changed}.items() if value is not GONE
+        }
 
 
 @given(st.permutations(range(6)), st.data())

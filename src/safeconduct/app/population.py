@@ -17,7 +17,7 @@ import numpy as np
 
 from safeconduct.app.population_codes import Column, ranges
 from safeconduct.kernel.errors import VerificationFailed
-from safeconduct.kernel.ids import GrantId, OrganisationId, SubjectId
+from safeconduct.kernel.ids import GrantId, OrganisationId, SubjectId, VariantId
 from safeconduct.kernel.vocabulary import PassportStatus, SubjectKind
 from safeconduct.passport.claims import Claims
 from safeconduct.record.events import Event
@@ -133,7 +133,8 @@ def _about_grant(held: GrantState) -> Hashable:
 class Grants(msgspec.Struct, frozen=True, eq=False):
     """Columns by grant. parent: its row, MISSING or STOP (the provider's own). `leaf_`: by subject, what each holds and how.
 
-    places: rows of the grants to organisations. awaited: parents that are named and not there.
+    places: rows of the grants to organisations. awaited: parents that are named and not there. named: the sets of variants
+    that grants name, each once.
     """
 
     about: Column
@@ -149,6 +150,7 @@ class Grants(msgspec.Struct, frozen=True, eq=False):
     leaf_via: Column
     places: dict[GrantId, int]
     awaited: frozenset[GrantId]
+    named: frozenset[frozenset[VariantId]]
 
 
 class Columns(msgspec.Struct, frozen=True, eq=False):
@@ -257,6 +259,7 @@ class _Making:
     def grants(self, rank: Column) -> Grants:
         """Columns of all grants; rows of holders are those of `rank`."""
         abouts = Numbered()
+        named: set[tuple[VariantId, ...]] = set()
         places: dict[GrantId, int] = {}
         top: dict[GrantId, int] = {}
         parents: list[GrantId | None] = []
@@ -272,6 +275,7 @@ class _Making:
             if given.to_organisation is not None:
                 top[name] = place
             about.append(abouts.of(_about_grant(held)))
+            named.add(given.variants)
             begins.append(given.valid_from)
             ends.append(given.valid_until)
             ended.append(-1 if held.ended_at is None else held.ended_at)
@@ -318,6 +322,7 @@ class _Making:
             leaf_via=vias[order],
             places=top,
             awaited=awaited,
+            named=frozenset(map(frozenset, named)),
         )
 
     def _leaves(

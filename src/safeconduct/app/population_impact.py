@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 import msgspec
@@ -19,6 +19,8 @@ import numpy as np
 from safeconduct.app.population import NOBODY, Columns, View
 from safeconduct.app.population_classes import Classes, ProjectLists, directives_on, rows_of
 from safeconduct.app.population_codes import firsts
+from safeconduct.app.population_variants import kinds_of
+from safeconduct.decision.evaluation import differ_in_orders_only
 from safeconduct.decision.impact import Answered, Change, Impact, Outcome, outcome_of
 from safeconduct.kernel.ids import OrganisationId, SubjectId, VariantId
 from safeconduct.passport.claims import Claims
@@ -28,8 +30,10 @@ from safeconduct.record.state import State
 class Asking(Protocol):
     """The questions that people would ask at the moment of the preview, each with its answer before the directive."""
 
-    def of_claims(self, subject: SubjectId, claims: Claims) -> Iterator[Answered]:
-        """Of a person who would disclose these claims."""
+    def of_claims(
+        self, subject: SubjectId, claims: Claims, variants: Iterable[VariantId]
+    ) -> Iterator[Answered]:
+        """Of a person who would disclose these claims, about these variants."""
         ...
 
     def of_people(self, subjects: Iterable[SubjectId], unknown: list[SubjectId]) -> Iterator[Answered]:
@@ -107,12 +111,13 @@ class Changes(Sequence[Change]):
 class Asked(msgspec.Struct, frozen=True):
     """impact: as `decision.impact.preview` gives. without_claims: nothing can be said of them.
 
-    classes: how many kinds of people there were. singly: how many subjects were asked about one by one.
+    classes: how many kinds of people there were. kinds: how many kinds of variants they were asked about. singly: how many subjects were asked about one by one.
     """
 
     impact: Impact
     without_claims: tuple[SubjectId, ...]
     classes: int
+    kinds: int
     singly: int
 
 
@@ -132,6 +137,12 @@ def impact_of(
     """`decision.impact.preview` over everybody enrolled. projects: of `view.state`, for these columns."""
     before = view.state
     same = untouched_variants(before, after)
+    orders_only = differ_in_orders_only(before, after)
+    kinds = kinds_of(before, after, columns.grants.named)
+
+    def outcome(answered: Iterator[Answered]) -> Outcome:
+        return outcome_of(answered, after, at, same, orders_only=orders_only)
+
     # An agent's name among the people's would have its questions counted in two places.
     agents = {held.registered.agent for held in before.mandates.values()}
     apart = np.zeros(len(columns.names), dtype=bool)
@@ -140,12 +151,13 @@ def impact_of(
     outcomes: list[Outcome] = []
     for row in chosen.asked[firsts(chosen.classes)].tolist() if len(chosen.asked) else ():
         claims = _claims(columns, int(chosen.passport[row]))
-        outcomes.append(outcome_of(asking.of_claims(columns.names[row], claims), after, at, same))
+        answered = asking.of_claims(columns.names[row], claims, kinds.asked)
+        outcomes.append(outcome_of(answered, after, at, same, orders_only=orders_only, alike=kinds.alike))
     codes = chosen.classes.codes
     singles = sorted({*view.singles, *(columns.names[row] for row in np.flatnonzero(chosen.apart).tolist())})
     unknown: list[SubjectId] = []
-    people = _by_subject(asking.of_people(singles, unknown), after, at, same)
-    others = _by_subject(asking.of_agents(), after, at, same)
+    people = _by_subject(asking.of_people(singles, unknown), outcome)
+    others = _by_subject(asking.of_agents(), outcome)
     names = columns.named[chosen.asked]
     alone = [*people.items(), *others.items()]
 
@@ -185,6 +197,7 @@ def impact_of(
         impact=impact,
         without_claims=tuple(sorted([*without, *unknown]) if unknown else without),
         classes=len(outcomes),
+        kinds=len(kinds.asked),
         singly=len(seen),
     )
 
@@ -204,10 +217,10 @@ def _claims(columns: Columns, passport: int) -> Claims:
 
 
 def _by_subject(
-    answered: Iterator[Answered], after: State, at: int, same: frozenset[VariantId]
+    answered: Iterator[Answered], outcome: Callable[[Iterator[Answered]], Outcome]
 ) -> dict[SubjectId, Outcome]:
     """Outcomes of those asked one by one, in the order in which their questions came."""
     asked: dict[SubjectId, list[Answered]] = {}
-    for question, decision in answered:
-        asked.setdefault(question.subject, []).append((question, decision))
-    return {name: outcome_of(iter(questions), after, at, same) for name, questions in asked.items()}
+    for one in answered:
+        asked.setdefault(one[0].subject, []).append(one)
+    return {name: outcome(iter(questions)) for name, questions in asked.items()}

@@ -7,7 +7,8 @@ Nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from safeconduct.app.scope import require_own_document, require_role
 from safeconduct.app.stored_claims import MANDATE_CLAIMS, PASSPORT_CLAIMS, read_claims
 from safeconduct.authorization.directive import TYP, read_directive
 from safeconduct.authorization.trust import KeyScope, check_may_sign_at, verify_document
-from safeconduct.decision.evaluation import decide
+from safeconduct.decision.evaluation import Opened
 from safeconduct.decision.impact import Answered, Impact, preview
 from safeconduct.decision.request import DecisionRequest
 from safeconduct.decision.response import Permit
@@ -33,6 +34,7 @@ from safeconduct.kernel.ids import (
     GrantId,
     MandateId,
     PassportId,
+    ProjectId,
     SubjectId,
     VariantId,
 )
@@ -159,9 +161,9 @@ def questions(
     region (as deployments). Whoever has no readable claims is added to `unknown`.
     """
     asking = Questions(instance, state, at)
-    for question, _ in asking.of_people(sorted(state.subjects), [] if unknown is None else unknown):
+    for question, *_ in asking.of_people(sorted(state.subjects), [] if unknown is None else unknown):
         yield question
-    for question, _ in asking.of_agents():
+    for question, *_ in asking.of_agents():
         yield question
 
 
@@ -174,6 +176,7 @@ class Questions:
         self._at = at
         self._projects = Projects(state) if projects is None else projects
         self._variants = sorted(state.variants)
+        self._offered = {variant: _offered(state, variant) for variant in self._variants}
 
     def of_people(self, subjects: Iterable[SubjectId], unknown: list[SubjectId]) -> Iterator[Answered]:
         """Of these people, with the claims of their passports. Agents and strangers are passed over."""
@@ -186,14 +189,16 @@ class Questions:
             if held is None or claims is None:
                 unknown.append(name)
                 continue
-            yield from self._of_human(subject, held, claims)
+            yield from self._of_human(subject, held, claims, self._variants)
 
-    def of_claims(self, subject: SubjectId, claims: Claims) -> Iterator[Answered]:
-        """Of a person with a passport in force, who would disclose these claims."""
+    def of_claims(
+        self, subject: SubjectId, claims: Claims, variants: Iterable[VariantId] | None = None
+    ) -> Iterator[Answered]:
+        """Of a person with a passport in force, who would disclose these claims; about all variants by default."""
         known = self._state.subjects[subject]
         held = _passport_in_force(self._state, known, self._at)
         assert held is not None
-        yield from self._of_human(known, held, claims)
+        yield from self._of_human(known, held, claims, self._variants if variants is None else variants)
 
     def of_agents(self) -> Iterator[Answered]:
         """Of the agent of every mandate."""
@@ -201,14 +206,18 @@ class Questions:
             if registered.revoked_at is None and registered.registered.valid_until > self._at:
                 yield from self._of_agent(mandate, registered.registered)
 
-    def _of_human(self, subject: SubjectState, held: PassportState, claims: Claims) -> Iterator[Answered]:
-        name = subject.enrolled.subject
-        for variant in self._variants:
-            for purpose, surface, deployment in _granted(self._state, subject, variant):
+    def _of_human(
+        self, subject: SubjectState, held: PassportState, claims: Claims, variants: Iterable[VariantId]
+    ) -> Iterator[Answered]:
+        name, enrolled = subject.enrolled.subject, subject.enrolled
+        projects = self._projects_of(subject)
+        for variant in variants:
+            for purpose, surface, deployment in self._granted(subject, variant):
+                fitting = projects(purpose)
                 base = DecisionRequest(
                     subject=name,
                     holder=name,
-                    kind=subject.enrolled.kind,
+                    kind=enrolled.kind,
                     passport=held.issued.passport,
                     claims=claims,
                     aal=held.issued.aal,
@@ -218,30 +227,73 @@ class Questions:
                     purpose=purpose,
                     variant=variant,
                     deployment=deployment,
-                    organisation=subject.enrolled.organisation,
+                    organisation=enrolled.organisation,
+                    project=fitting[0] if fitting else None,
                     surface=surface,
                 )
-                yield self._with_project(base, subject)
+                yield self._with_project(base, fitting)
 
-    def _with_project(self, question: DecisionRequest, subject: SubjectState) -> Answered:
-        """The question under the project of theirs that lets it through today, else the first that covers the purpose."""
+    def _projects_of(self, subject: SubjectState) -> Callable[[Purpose | None], list[ProjectId]]:
+        """By purpose, the projects that this person can be asked under."""
         projects = self._projects
         enrolled = subject.enrolled
-        fitting = [
-            projects.names[place]
+        open_ones = [
+            (projects.names[place], projects.held[place].approved.purposes)
             for place in projects.of(enrolled.subject, enrolled.organisation)
             if projects.held[place].ended_at is None
-            and question.purpose in projects.held[place].approved.purposes
         ]
-        first: Answered | None = None
-        candidates = [msgspec.structs.replace(question, project=name) for name in fitting] or [question]
-        for candidate in candidates:
-            answered = candidate, decide(candidate, self._state, self._at)
+
+        @functools.cache
+        def fitting(purpose: Purpose | None) -> list[ProjectId]:
+            return [name for name, purposes in open_ones if purpose in purposes]
+
+        return fitting
+
+    def _with_project(self, question: DecisionRequest, fitting: list[ProjectId]) -> Answered:
+        """The question under the project of theirs that lets it through today, else the first that covers the purpose.
+
+        question: asked under the first already.
+        """
+        first = self._answered(question)
+        if isinstance(first[1], Permit):
+            return first
+        for name in fitting[1:]:
+            answered = self._answered(msgspec.structs.replace(question, project=name))
             if isinstance(answered[1], Permit):
                 return answered
-            first = first or answered
-        assert first is not None
         return first
+
+    def _answered(self, question: DecisionRequest) -> Answered:
+        opened = Opened(question, self._state, self._at)
+        return question, opened.under(self._state), opened
+
+    def _granted(
+        self, subject: SubjectState, variant: VariantId
+    ) -> list[tuple[Purpose, Surface, DeploymentId | None]]:
+        """What the grants to this person name, by direct grant or by group; not yet whether they are in force."""
+        state = self._state
+        index = state.grants_to
+        names: Sequence[GrantId] = index.get(("subject", subject.enrolled.subject, variant), ())
+        if subject.groups:
+            names = list(names)
+            for group in sorted(subject.groups):
+                names += index.get(("group", group, variant), ())
+        found: dict[tuple[Purpose, Surface, DeploymentId | None], None] = {}
+        for grant in names:
+            entry = state.grants[grant]
+            if entry.ended_at is not None:
+                continue
+            given = entry.given
+            reached: list[DeploymentId | None] = [
+                name
+                for name, region in self._offered.get(variant, ())
+                if not given.regions or region in given.regions
+            ]
+            for purpose in given.purposes:
+                for surface in given.surfaces:
+                    for deployment in reached or [None]:
+                        found[purpose, surface, deployment] = None
+        return sorted(found, key=str) if len(found) > 1 else list(found)
 
     def _of_agent(self, mandate: MandateId, registered: MandateRegistered) -> Iterator[Answered]:
         state, at = self._state, self._at
@@ -260,8 +312,9 @@ class Questions:
         if claims is None:
             return
         chain = tuple(link.registered.mandate for link in links)
+        projects = self._projects_of(human)
         for variant in registered.variants:
-            for purpose, surface, deployment in _granted(state, human, variant):
+            for purpose, surface, deployment in self._granted(human, variant):
                 if purpose not in registered.purposes or surface not in registered.surfaces:
                     continue
                 question = DecisionRequest(
@@ -281,10 +334,10 @@ class Questions:
                     project=registered.project,
                     surface=surface,
                 )
-                if registered.project is not None:
-                    yield question, decide(question, state, at)
-                else:
-                    yield self._with_project(question, human)
+                fitting = projects(purpose) if registered.project is None else []
+                if fitting:
+                    question = msgspec.structs.replace(question, project=fitting[0])
+                yield self._with_project(question, fitting)
 
 
 def _passport_in_force(state: State, subject: SubjectState, at: int) -> PassportState | None:
@@ -308,29 +361,10 @@ def _claims_of(instance: Instance, held: PassportState) -> Claims | None:
     )
 
 
-def _granted(
-    state: State, subject: SubjectState, variant: VariantId
-) -> list[tuple[Purpose, Surface, DeploymentId | None]]:
-    """What the grants to this person name, by direct grant or by group; not yet whether they are in force."""
-    names: list[GrantId] = list(state.grants_to.get(("subject", subject.enrolled.subject, variant), ()))
-    for group in sorted(subject.groups):
-        names += state.grants_to.get(("group", group, variant), ())
-    deployments = [
+def _offered(state: State, variant: VariantId) -> list[tuple[DeploymentId, str]]:
+    """The variant's deployments that are not retired, each with its region."""
+    return [
         (deployment, state.deployments[deployment].registered.region)
         for deployment in state.deployments_of.get(variant, ())
         if state.deployments[deployment].retired_at is None
     ]
-    found: dict[tuple[Purpose, Surface, DeploymentId | None], None] = {}
-    for grant in names:
-        entry = state.grants[grant]
-        if entry.ended_at is not None:
-            continue
-        given = entry.given
-        reached: list[DeploymentId | None] = [
-            name for name, region in deployments if not given.regions or region in given.regions
-        ]
-        for purpose in given.purposes:
-            for surface in given.surfaces:
-                for deployment in reached or [None]:
-                    found[purpose, surface, deployment] = None
-    return sorted(found, key=str)

@@ -2,11 +2,13 @@
 
 Owns the order of evaluation: what ends it stands alone, then every check runs and every reason is given, most severe first.
 Refuses I/O, clocks and frameworks. An error anywhere denies: there is no path from an exception to a permit.
+The checks that orders have a say in come last, so that a preview runs the others once for both of its states (`Opened`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from safeconduct.decision import rules
@@ -39,7 +41,7 @@ from safeconduct.decision.rules import NEVER, NOT_YET_EMITTED, TERMINAL_RULES, r
 from safeconduct.kernel.vocabulary import CODE_ORDER, Code, Standing
 from safeconduct.record.state import State
 
-__all__ = ["CHECKS", "NEVER", "NOT_YET_EMITTED", "decide", "terminal"]
+__all__ = ["CHECKS", "NEVER", "NOT_YET_EMITTED", "Opened", "decide", "differ_in_orders_only", "terminal"]
 
 CHECKS: Final[tuple[Callable[[Inquiry], None], ...]] = (
     check_passport_status,
@@ -63,19 +65,25 @@ CHECKS: Final[tuple[Callable[[Inquiry], None], ...]] = (
     check_packs,
 )
 
-
+# The checks from here on read orders; those before read none, and no field of the state but these tells of orders.
+_OF_ORDERS: Final = CHECKS.index(check_orders)
+_SHARED: Final = operator.attrgetter(
+    *(set(State.__struct_fields__) - {"position", "directives", "orders_on", "awaiting"})
+)
 _RETIRED = Standing.RETIRED
 
 
 def decide(request: DecisionRequest, state: State, now: int) -> Decision:
     """Decide one question against the state at one moment (`now`, seconds since the epoch). Never raises."""
     try:
-        return _decide(request, state, now)
+        inquiry = _begun(request, state, now)
+        return inquiry if isinstance(inquiry, Deny) else _concluded(inquiry, CHECKS)
     except Exception as error:  # noqa: BLE001 - an error anywhere denies
         return _failed(state, now, error)
 
 
-def _decide(request: DecisionRequest, state: State, now: int) -> Decision:
+def _begun(request: DecisionRequest, state: State, now: int) -> Inquiry | Deny:
+    """The inquiry to be checked, or the denial that stands alone."""
     variant = state.variants.get(request.variant)
     if variant is None or variant.standing is _RETIRED:
         return terminal(Code.MODEL_UNKNOWN, state, now, detail="there is no such model")
@@ -90,12 +98,21 @@ def _decide(request: DecisionRequest, state: State, now: int) -> Decision:
         return terminal(Code.PASSPORT_INVALID, state, now, detail=why, until=inquiry.until)
     if why := missing_binding(inquiry):
         return terminal(Code.BINDING_MISSING, state, now, detail=why, until=inquiry.until)
-    for check in CHECKS:
+    return inquiry
+
+
+def _failed_check(inquiry: Inquiry, check: Callable[[Inquiry], None], error: Exception) -> None:
+    inquiry.deny(rules.CHECK_FAILED, f"{check.__name__} failed: {type(error).__name__}")
+    inquiry.turns_at(inquiry.now + 1)
+
+
+def _concluded(inquiry: Inquiry, checks: Iterable[Callable[[Inquiry], None]]) -> Decision:
+    """The answer, once these last checks have been run."""
+    for check in checks:
         try:
             check(inquiry)
         except Exception as error:  # noqa: BLE001 - the other checks still run; this one denies
-            inquiry.deny(rules.CHECK_FAILED, f"{check.__name__} failed: {type(error).__name__}")
-            inquiry.turns_at(now + 1)
+            _failed_check(inquiry, check, error)
     found = inquiry.jurisdictions
     if inquiry.deployment is not None:
         found.append(inquiry.deployment.registered.jurisdiction)
@@ -104,19 +121,58 @@ def _decide(request: DecisionRequest, state: State, now: int) -> Decision:
         return Deny(
             reasons=_ordered(inquiry.reasons),
             valid_until=inquiry.until,
-            position=state.position,
+            position=inquiry.state.position,
             packs=inquiry.packs,
             jurisdictions=jurisdictions,
         )
     # In the order of their declaration: naming each costs on the hot path.
     return Permit(
         inquiry.until,
-        state.position,
+        inquiry.state.position,
         tuple(sorted(set(inquiry.obligations))) if inquiry.obligations else (),
         tuple(inquiry.grants),
         inquiry.packs,
         jurisdictions,
     )
+
+
+def differ_in_orders_only(one: State, other: State) -> bool:
+    """Whether two states share everything (the very maps, not equal ones) but directives and where they stand."""
+    return all(map(operator.is_, _SHARED(one), _SHARED(other)))
+
+
+class Opened:
+    """A question with every check run in which orders have no say: answered under several states at the price of one and
+    a bit. For previews; never on the path of a request.
+    """
+
+    __slots__ = ("_inquiry", "_now", "_request")
+
+    def __init__(self, request: DecisionRequest, state: State, now: int) -> None:
+        self._request = request
+        self._now = now
+        self._inquiry: Inquiry | None = None
+        try:
+            begun = _begun(request, state, now)
+            if isinstance(begun, Inquiry):
+                for check in CHECKS[:_OF_ORDERS]:
+                    try:
+                        check(begun)
+                    except Exception as error:  # noqa: BLE001 - as in `_concluded`
+                        _failed_check(begun, check, error)
+                self._inquiry = begun
+        except Exception:  # noqa: BLE001 - then `decide` gives the denial, under each state
+            self._inquiry = None
+
+    def under(self, state: State) -> Decision:
+        """As `decide` under this state. INVARIANT: it and the one opened under differ in orders only. Never raises."""
+        opened = self._inquiry
+        if opened is None:
+            return decide(self._request, state, self._now)
+        try:
+            return _concluded(opened.continued(state), CHECKS[_OF_ORDERS:])
+        except Exception as error:  # noqa: BLE001 - an error anywhere denies
+            return _failed(state, self._now, error)
 
 
 def _unknown_passport(request: DecisionRequest, state: State, now: int) -> Deny:

@@ -6,11 +6,14 @@ is then observed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
-from safeconduct.decision.evaluation import decide
+from safeconduct.decision.evaluation import Opened, decide
 from safeconduct.decision.request import DecisionRequest
 from safeconduct.decision.response import Decision, Deny, Permit
 from safeconduct.kernel.ids import SubjectId, VariantId
@@ -57,8 +60,11 @@ class Impact(msgspec.Struct, frozen=True):
         }
 
 
-Answered = tuple[DecisionRequest, Decision]
-"""A question, and its answer before the change."""
+Answered = tuple[DecisionRequest, Decision, Opened]
+"""A question, its answer before the change, and the question as far as the answer does not depend on orders."""
+
+
+_NOBODY_ELSE: Final[Mapping[VariantId, tuple[VariantId, ...]]] = MappingProxyType({})
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -80,22 +86,40 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def outcome_of(
-    answered: Iterator[Answered], after: State, at: int, same: frozenset[VariantId] = frozenset()
+    answered: Iterator[Answered],
+    after: State,
+    at: int,
+    same: frozenset[VariantId] = frozenset(),
+    *,
+    orders_only: bool = False,
+    alike: Mapping[VariantId, tuple[VariantId, ...]] = _NOBODY_ELSE,
 ) -> Outcome:
-    """Decide one subject's questions after the change. same: variants that the change does not touch."""
+    """Decide one subject's questions after the change. same: variants that the change does not touch.
+
+    orders_only: what `differ_in_orders_only` says of the states before and after.
+    alike: by variant asked about, all variants whose answers are known with its own.
+    """
     asked, allowed = 0, False
     turned: list[Change] = []
-    for question, before in answered:
-        asked += 1
+    for question, before, opened in answered:
+        variants = alike.get(question.variant, (question.variant,))
+        asked += len(variants)
         was = isinstance(before, Permit)
         allowed = allowed or was
         if question.variant in same:
             continue
-        then = decide(question, after, at)
+        then = opened.under(after) if orders_only else decide(question, after, at)
         if isinstance(before, Permit) and isinstance(then, Deny):
-            turned.append(_change(question, after, allowed_after=False, codes=then.codes))
+            change = _change(question, after, allowed_after=False, codes=then.codes)
         elif isinstance(before, Deny) and isinstance(then, Permit):
-            turned.append(_change(question, after, allowed_after=True, codes=before.codes))
+            change = _change(question, after, allowed_after=True, codes=before.codes)
+        else:
+            continue
+        turned.append(change)
+        turned += [msgspec.structs.replace(change, variant=other) for other in variants[1:]]
+    if alike:
+        # As if all had been asked about, one variant after the other.
+        turned.sort(key=operator.attrgetter("variant"))
     return Outcome(asked, allowed, tuple(turned))
 
 

@@ -96,6 +96,34 @@ class Inquiry:
         self._facts: Facts | None = None
         self._listed: tuple[str, bool] | None = None
 
+    def continued(self, state: State) -> Inquiry:
+        """A copy with all that was found so far, to go on under a state that differs from this one's in orders only."""
+        copy = Inquiry.__new__(Inquiry)
+        copy.state = state
+        copy.request = self.request
+        copy.now = self.now
+        copy.until = self.until
+        copy.variant = self.variant
+        copy.holder = self.holder
+        copy.passport = self.passport
+        copy.claims = self.claims
+        copy.level = self.level
+        copy.clearance = self.clearance
+        copy.organisation_id = self.organisation_id
+        copy.organisation = self.organisation
+        copy.deployment = self.deployment
+        copy.packs = self.packs
+        copy._facts = self._facts  # noqa: SLF001 - of its own kind
+        copy._listed = self._listed  # noqa: SLF001
+        copy.reasons = self.reasons.copy()
+        copy.obligations = self.obligations.copy()
+        copy.grants = self.grants.copy()
+        copy.jurisdictions = self.jurisdictions.copy()
+        copy.working_orders = self.working_orders.copy()
+        copy.open_orders = self.open_orders.copy()
+        copy.other_orders = self.other_orders.copy()
+        return copy
+
     def deny(self, rule: Rule, detail: str, *, remedy: str = "", withheld: bool = False) -> None:
         """Note an unmet condition of the core."""
         self.reasons.append(reason(rule, detail, remedy=remedy, withheld=withheld))

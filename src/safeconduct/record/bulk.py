@@ -10,29 +10,84 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from immutables import Map
+from msgspec.structs import replace
 
 from safeconduct.record.events import Event
-from safeconduct.record.events.authorizations import GrantGiven
+from safeconduct.record.events.authorizations import ClearanceGranted, GrantGiven
+from safeconduct.record.events.holders import PassportIssued, SubjectEnrolled
 from safeconduct.record.fold import FOLDS
 from safeconduct.record.large_map import Draft, LargeMap
-from safeconduct.record.packing import GRANTS_TO, GrantsDraft, as_rows, from_rows, settled, settled_grants
-from safeconduct.record.projections import GrantState
+from safeconduct.record.packing import (
+    GRANTS_TO,
+    GrantsDraft,
+    as_rows,
+    finished,
+    finished_grants,
+    from_rows,
+    settle,
+    settle_grants,
+)
+from safeconduct.record.projections import ClearanceHeld, GrantState, PassportState, SubjectState
 from safeconduct.record.rows import packed
 from safeconduct.record.state import State
 
-AT_ONCE: Final = 100_000
+AT_ONCE: Final = 50_000
 """Values of one map held as objects while folding; beyond, what there is is packed. Bounds the memory of a long fold."""
+
+
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+# The four kinds that a long record is made of. Each as its fold, but without a map of what changed: drafts change in place.
+def _enrolled(state: Any, event: SubjectEnrolled) -> dict[str, Any]:
+    """As `fold_holders`."""
+    subjects = state.subjects
+    if subjects.get(event.subject) is not None:
+        return FOLDS[SubjectEnrolled](state, event)
+    subjects.changes[event.subject] = SubjectState(event)
+    return _NOTHING
+
+
+def _cleared(state: Any, event: ClearanceGranted) -> dict[str, Any]:
+    """As `fold_authorizations`."""
+    known = state.subjects.get(event.subject)
+    if known is not None:
+        held = ClearanceHeld(event, event.state)
+        state.subjects.changes[event.subject] = replace(known, clearance=held)
+    return _NOTHING
+
+
+def _passport(state: Any, event: PassportIssued) -> dict[str, Any]:
+    """As `fold_holders`."""
+    passports = state.passports
+    if passports.get(event.passport) is not None:
+        return _NOTHING
+    passports.changes[event.passport] = PassportState(event)
+    if event.status_index >= state.next_status_index:
+        state.next_status_index = event.status_index + 1
+    known = state.subjects.get(event.subject)
+    if known is not None:
+        held = (*known.passports, event.passport)
+        state.subjects.changes[event.subject] = replace(known, passports=held)
+    return _NOTHING
 
 
 def _grant(state: Any, event: GrantGiven) -> dict[str, Any]:
     """As `fold_authorizations`, but the index by variant is not kept up with each grant."""
-    if event.grant not in state.grants:
-        state.grants.set(event.grant, GrantState(given=event))
+    grants = state.grants
+    if grants.get(event.grant) is None:
+        grants.changes[event.grant] = GrantState(event)
         state.grants_to.note(event)
-    return {}
+    return _NOTHING
 
 
-_FOLDS: Final[dict[type, Callable[[Any, Any], dict[str, Any]]]] = {**FOLDS, GrantGiven: _grant}
+_FOLDS: Final[dict[type, Callable[[Any, Any], dict[str, Any]]]] = {
+    **FOLDS,
+    SubjectEnrolled: _enrolled,
+    ClearanceGranted: _cleared,
+    PassportIssued: _passport,
+    GrantGiven: _grant,
+}
 
 
 class _Working:
@@ -52,12 +107,12 @@ class _Working:
         return any(isinstance(one, Draft) and len(one.changes) > at_once for one in vars(self).values())
 
     def settle(self) -> None:
-        """Turn the drafts into maps and begin new ones. One after the other, so that only one is there twice."""
+        """Put the drafts' changes into their maps, one after the other."""
         held = vars(self)
         for name, value in held.items():
             if isinstance(value, Draft):
-                value.before, value.changes = settled(name, value), {}
-        held[GRANTS_TO] = GrantsDraft(settled_grants(held[GRANTS_TO], held["grants"].before))
+                settle(name, value)
+        settle_grants(held[GRANTS_TO], held["grants"].before)
 
     def renew(self) -> None:
         """Make the objects of the smaller maps anew. They were made throughout the fold, a few here and there, and would
@@ -74,9 +129,9 @@ class _Working:
     def state(self, position: int) -> State:
         """The state that this is, once settled."""
         fields: dict[str, Any] = {
-            name: value.before if isinstance(value, Draft | GrantsDraft) else value
-            for name, value in vars(self).items()
+            name: finished(value) if isinstance(value, Draft) else value for name, value in vars(self).items()
         }
+        fields[GRANTS_TO] = finished_grants(fields[GRANTS_TO], fields["grants"])
         return State(**{**fields, "position": position})
 
 
@@ -96,9 +151,11 @@ def fold_many(events: Iterable[Event], state: State | None = None, *, at_once: i
 
 def _fold(events: Iterator[Event], working: _Working, position: int, at_once: int) -> State:
     every, begun = min(at_once, 4096), position
+    folds = _FOLDS
     for event in events:
-        for name, value in _FOLDS[type(event)](working, event).items():
-            setattr(working, name, value)
+        if changes := folds[type(event)](working, event):
+            for name, value in changes.items():
+                setattr(working, name, value)
         position += 1
         if not position % every and working.is_full(at_once):
             working.settle()

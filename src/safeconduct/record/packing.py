@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from immutables import Map
 
 from safeconduct.kernel.ids import GrantId
 from safeconduct.record.events.authorizations import GrantGiven
-from safeconduct.record.fold_authorizations import grantee_keys
+from safeconduct.record.growing_rows import GrowingRows
 from safeconduct.record.large_map import Draft, GrantsByVariant, LargeMap, in_one_order
-from safeconduct.record.rows import GONE, RowCodec, Rows, empty_rows, packed
+from safeconduct.record.rows import GONE, RowCodec, Rows, empty_rows
 from safeconduct.record.state import State
 
 SMALL: Final = 20_000
@@ -87,54 +87,93 @@ class GrantsDraft:
 
     def note(self, given: GrantGiven) -> None:
         """A grant that the state did not know."""
-        for kind, grantee, _ in grantee_keys(given):
-            listed = self.added.setdefault((kind, grantee), [])
-            listed.append(given.grant)
-            # One grantee, whatever the number of variants.
+        # As `grantee_keys`: one grantee, whatever the number of variants, and nobody when there is none.
+        if not given.variants:
             return
+        grantee: Any = given.to_subject
+        kind = "subject"
+        if grantee is None:
+            if given.to_group is not None:
+                kind, grantee = "group", (given.by_organisation, given.to_group)
+            else:
+                kind, grantee = "organisation", given.to_organisation
+                if grantee is None:
+                    return
+        listed = self.added.get((kind, grantee))
+        if listed is None:
+            self.added[kind, grantee] = [given.grant]
+        else:
+            listed.append(given.grant)
 
 
-def settled(name: str, draft: Draft) -> Any:
-    """The map that a draft of it has become."""
+def settle(name: str, draft: Draft) -> None:
+    """Put a draft's changes into the map that it is of: rows that grow, once there are many."""
     before, changes = draft.before, draft.changes
+    draft.changes = {}
     if not changes:
-        return before
-    if isinstance(before, LargeMap):
+        return
+    if isinstance(before, GrowingRows):
+        before.take(changes)
+    elif isinstance(before, LargeMap):
         if len(changes) <= max(SMALL, len(before) // 10):
             for key, value in changes.items():
                 before = before.set(key, value) if value is not GONE else _without(before, key)
-            return before
-        rows, earlier = as_rows(name, before)
-        return LargeMap(packed(rows.codec, rows.merged({**earlier, **changes})))
-    if len(before) + len(changes) <= SMALL:
+            draft.before = before
+        else:
+            rows, earlier = as_rows(name, before)
+            draft.before = GrowingRows(rows)
+            draft.before.take({**earlier, **changes})
+    elif len(before) + len(changes) <= SMALL:
         changing = before.mutate()
         for key, value in changes.items():
             if value is not GONE:
                 changing[key] = value
             elif key in changing:
                 del changing[key]
-        return changing.finish()
-    return from_rows(packed(codecs()[name], empty_rows(codecs()[name]).merged({**before, **changes})))
+        draft.before = changing.finish()
+    else:
+        draft.before = GrowingRows(empty_rows(codecs()[name]))
+        draft.before.take({**before, **changes})
 
 
 def _without(held: LargeMap, key: Any) -> LargeMap:
     return held.delete(key) if key in held else held
 
 
-def settled_grants(draft: GrantsDraft, grants: Any) -> Any:
-    """`grants_to` with what a draft of it noted. grants: the map of grants as it is now."""
-    index = draft.before
+def settle_grants(draft: GrantsDraft, grants: Any) -> None:
+    """The same for `grants_to`. grants: the map of grants as it is now, or its rows."""
+    index, added = draft.before, draft.added
+    draft.added = {}
+    if isinstance(index, GrowingRows):
+        index.take(added, _joined)
+        return
     large = isinstance(index, LargeMap)
     # Counted by grants and not by keys: a key is one grant seen from one of its variants.
-    if len(grants) <= SMALL or (large and len(draft.added) <= max(SMALL, len(index.base.by_grantee) // 10)):
-        for (kind, grantee), names in draft.added.items():
+    if len(grants) <= SMALL or (large and len(added) <= max(SMALL, len(index.base.by_grantee) // 10)):
+        for (kind, grantee), names in added.items():
             for name in names:
-                for variant in dict.fromkeys(grants[name].given.variants):
+                for variant in dict.fromkeys(grants.get(name).given.variants):
                     key = (kind, grantee, variant)
                     index = index.set(key, (*index.get(key, ()), name))
-        return index
+        draft.before = index
+        return
     rows, changes = grants_as_rows(index)
-    for grantee, names in draft.added.items():
-        known = changes.get(grantee) or rows.get(grantee, ())
-        changes[grantee] = (*known, *names)
-    return grants_from_rows(packed(rows.codec, rows.merged(changes)), grants)
+    draft.before = GrowingRows(rows)
+    draft.before.take(changes)
+    draft.before.take(added, _joined)
+
+
+def _joined(known: Sequence[GrantId], later: Sequence[GrantId]) -> tuple[GrantId, ...]:
+    return (*known, *later)
+
+
+def finished(draft: Draft) -> Any:
+    """The map that a settled draft has become."""
+    before = draft.before
+    return from_rows(before.finished()) if isinstance(before, GrowingRows) else before
+
+
+def finished_grants(draft: GrantsDraft, grants: Any) -> Any:
+    """`grants_to`, once settled. grants: the state's map of grants."""
+    before = draft.before
+    return grants_from_rows(before.finished(), grants) if isinstance(before, GrowingRows) else before

@@ -88,11 +88,13 @@ def _struct_layout(kind: Any) -> tuple[Any, Callable[[Any], Any], Callable[[Any]
     if not any(packs):
         return row, values_of, lambda found: kind(*found)
 
+    packing = [(place, change) for place, change in enumerate(packs) if change is not None]
+
     def pack(value: Any) -> Any:
-        return [
-            one if change is None else change(one)
-            for change, one in zip(packs, values_of(value), strict=True)
-        ]
+        row = list(values_of(value))
+        for place, change in packing:
+            row[place] = change(row[place])
+        return row
 
     def unpack(found: Any) -> Any:
         return kind(
@@ -134,13 +136,13 @@ class Piece(typing.NamedTuple):
 
     hashes: array[int]
     lengths: array[int]
-    data: bytearray | memoryview
+    data: bytes | bytearray | memoryview
 
 
 class Rows:
     """Packed keys and values, looked up by key. Immutable; safe to read from several threads."""
 
-    __slots__ = ("_data", "_hashes", "_lengths", "_offsets", "_remembered", "codec")
+    __slots__ = ("_data", "_hashes", "_in_order", "_lengths", "_remembered", "_starts", "codec")
 
     def __init__(
         self,
@@ -148,12 +150,16 @@ class Rows:
         hashes: array[int],
         lengths: array[int],
         data: bytes | bytearray | memoryview,
+        starts: array[int] | None = None,
     ) -> None:
-        """hashes: ascending. lengths: bytes of each row of `data`, in that order."""
+        """hashes: ascending. lengths: bytes of each row of `data`, in that order. starts: where each row begins; None when
+        they stand in that order too, with nothing between them.
+        """
         self.codec = codec
         self._hashes = hashes
         self._lengths = lengths
-        self._offsets = array("Q", itertools.accumulate(lengths, initial=0))
+        self._in_order = starts is None
+        self._starts = array("Q", itertools.accumulate(lengths, initial=0)) if starts is None else starts
         self._data = memoryview(data)
         # Written by any thread: a dict's set and get are atomic, and a value lost is decoded again.
         self._remembered: dict[Any, Any] = {}
@@ -164,7 +170,7 @@ class Rows:
     @property
     def size(self) -> int:
         """Bytes of the rows."""
-        return len(self._data)
+        return len(self._data) if self._in_order else sum(self._lengths)
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The value under `key`, or `default`."""
@@ -191,7 +197,8 @@ class Rows:
 
     def row(self, at: int) -> tuple[Any, Any]:
         """Key and value at a position."""
-        return self.codec.decode(self._data[self._offsets[at] : self._offsets[at + 1]])
+        start = self._starts[at]
+        return self.codec.decode(self._data[start : start + self._lengths[at]])
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         """Keys and values in the order of the hashes; none of them is remembered."""
@@ -200,15 +207,30 @@ class Rows:
 
     def part(self, start: int, end: int) -> Iterator[Piece]:
         """The rows from `start` to `end` as they are, in pieces."""
-        offsets = self._offsets
         while start < end:
-            stop = min(end, max(start + 1, bisect_left(offsets, offsets[start] + PIECE) - 1))
-            yield Piece(
-                self._hashes[start:stop],
-                self._lengths[start:stop],
-                self._data[offsets[start] : offsets[stop]],
-            )
+            stop = self._stop(start, end)
+            yield Piece(self._hashes[start:stop], self._lengths[start:stop], self._bytes(start, stop))
             start = stop
+
+    def _stop(self, start: int, end: int) -> int:
+        """Where a piece that begins at `start` ends, at `end` at the latest."""
+        if self._in_order:
+            return min(end, max(start + 1, bisect_left(self._starts, self._starts[start] + PIECE) - 1))
+        stop, size = start, 0
+        for length in self._lengths[start : min(end, start + ROWS_A_PIECE)]:
+            size += length
+            if size > PIECE and stop > start:
+                break
+            stop += 1
+        return stop
+
+    def _bytes(self, start: int, end: int) -> bytes | memoryview:
+        """The rows from `start` to `end`, one after the other."""
+        data, starts = self._data, self._starts
+        if self._in_order:
+            return data[starts[start] : starts[end]]
+        found = zip(starts[start:end], self._lengths[start:end], strict=True)
+        return b"".join([data[at : at + length] for at, length in found])
 
     def merged(self, changes: Mapping[Any, Any]) -> Iterator[Piece]:
         """These rows with `changes` made (GONE deletes), in pieces. Unchanged rows are copied, not decoded."""
@@ -230,7 +252,7 @@ class Rows:
                 at = first
             placed.append((wanted, at, place))
         placed.sort()
-        begun, encode, offsets = 0, self.codec.encode, self._offsets
+        begun, encode = 0, self.codec.encode
         hashes, lengths, rows = array("Q"), array("I"), bytearray()
         for wanted, at, place in placed:
             if len(hashes) >= ROWS_A_PIECE or len(rows) >= PIECE:
@@ -245,7 +267,7 @@ class Rows:
             elif begun < at:
                 hashes += present[begun:at]
                 lengths += self._lengths[begun:at]
-                rows += self._data[offsets[begun] : offsets[at]]
+                rows += self._bytes(begun, at)
                 begun = at
             if place < 0:
                 place, begun = ~place, at + 1  # noqa: PLW2901 - the mark is read

@@ -21,11 +21,6 @@ QUOTA_GROUPS = 8_192
 """Half a million slots in 16 MiB. A fixed window takes one a counter, a sliding one up to 21."""
 
 
-def _windows(bucket: int, span: int) -> range:
-    """Where the windows begin that the bucket lies in."""
-    return range(bucket - span + 1, bucket + 1)
-
-
 class SharedQuotaLedger:
     """Counters in the file at `path`, which is made when the first is needed. Thread-safe."""
 
@@ -60,14 +55,18 @@ class SharedQuotaLedger:
         used: list[int] = []
         for charge in charges:
             bucket = now // charge.width
-            for start in _windows(bucket, charge.span):
-                total = self._add(table, charge, start, charge.amount, now=now, limit=charge.limit)
-                if total is None:
-                    self._give_back(table, taken, now)
-                    return Held(admitted=False, used=tuple(self._counted(table, charges, now)))
-                taken.append((charge, start))
-                if start == bucket - charge.span + 1:
-                    used.append(total - charge.amount)
+            totals: list[int] = []
+            try:
+                admitted = table.add_each(
+                    _steps(charge, bucket, now), charge.amount, now=now, done=totals, limit=charge.limit
+                )
+            finally:
+                first = bucket - charge.span + 1
+                taken += [(charge, start) for start in range(first, first + len(totals))]
+            if not admitted:
+                self._give_back(table, taken, now)
+                return Held(admitted=False, used=tuple(self._counted(table, charges, now)))
+            used.append(totals[0] - charge.amount)
         return Held(admitted=True, used=tuple(used), buckets=tuple(now // charge.width for charge in charges))
 
     def settle(self, charges: Sequence[Charge], held: Held, amounts: Sequence[int], now: int) -> None:
@@ -77,8 +76,8 @@ class SharedQuotaLedger:
             for charge, bucket, amount in zip(charges, held.buckets, amounts, strict=True):
                 more = amount - charge.amount
                 if more:
-                    for start in _windows(now // charge.width if more > 0 else bucket, charge.span):
-                        self._add(table, charge, start, more, now=now)
+                    steps = _steps(charge, now // charge.width if more > 0 else bucket, now)
+                    table.add_each(steps, more, now=now, done=[])
         except (SafeconductError, OSError):
             # What could not be given back counts until its window is over: too much, never too little.
             return
@@ -99,27 +98,23 @@ class SharedQuotaLedger:
             table.get(_key(charge, now // charge.width - charge.span + 1), now / 1000) for charge in charges
         ]
 
-    def _add(
-        self,
-        table: SharedTable,
-        charge: Charge,
-        start: int,
-        amount: int,
-        *,
-        now: int,
-        limit: int | None = None,
-    ) -> int | None:
-        until = (start + charge.span) * charge.width
-        if until <= now:
-            return 0
-        return table.add(_key(charge, start), amount, until=until / 1000, now=now / 1000, limit=limit)
-
     def _give_back(self, table: SharedTable, taken: Sequence[tuple[Charge, int]], now: int) -> None:
         for charge, start in reversed(taken):
+            until = (start + charge.span) * charge.width
             try:
-                self._add(table, charge, start, -charge.amount, now=now)
+                table.add_each([(_key(charge, start), until)], -charge.amount, now=now, done=[])
             except SafeconductError:
                 continue
+
+
+def _steps(charge: Charge, bucket: int, now: int) -> list[tuple[bytes, int]]:
+    """Key and end of every window that the bucket lies in and that is not over, the one that began first before the others."""
+    width, span = charge.width, charge.span
+    return [
+        (_key(charge, start), until)
+        for start in range(bucket - span + 1, bucket + 1)
+        if (until := (start + span) * width) > now
+    ]
 
 
 def _key(charge: Charge, start: int) -> bytes:

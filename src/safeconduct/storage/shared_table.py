@@ -29,7 +29,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -49,6 +49,9 @@ _WORD: Final = struct.Struct("<q")
 _HEAD: Final = struct.Struct("<8sQ16s")
 # struct flock of 64-bit Linux: type, whence, (padding,) start, length, pid (0, as an open file description lock asks).
 _FLOCK: Final = struct.Struct("hhqqi4x")
+# Looked up once: a request counts up to twenty times.
+_flock, _set_lock, _sha256, _from_bytes = _FLOCK.pack, fcntl.fcntl, hashlib.sha256, int.from_bytes
+_SETLK, _WRLCK, _UNLCK, _SET = fcntl.F_OFD_SETLK, fcntl.F_WRLCK, fcntl.F_UNLCK, os.SEEK_SET
 _TRIES: Final = 2_000
 _PAUSE: Final = 0.000_1
 """Seconds between two tries for a lock: a quarter of a second in all, where microseconds are usual."""
@@ -130,13 +133,38 @@ class SharedTable:
         over, counts from 0 and gets `until` (seconds on the caller's clock); a live key keeps the `until` it has.
         A count never falls below 0. Raises TableFull, TableBusy.
         """
-        name = hashlib.sha256(key).digest()
-        group = int.from_bytes(name[16:24], "little") % self._groups
+        with self._threads:
+            return self._add(key, amount, int(until * 1000), int(now * 1000), limit)
+
+    def add_each(
+        self,
+        steps: Iterable[tuple[bytes, int]],
+        amount: int,
+        *,
+        now: int,
+        done: list[int],
+        limit: int | None = None,
+    ) -> bool:
+        """`add` for one key after the other, each until its own moment (milliseconds, as `now`); False when one would pass
+        `limit`: that one and those after it are as they were. done: the new counts are added to it, so that whoever gets
+        an error knows how far it came. Raises TableFull, TableBusy.
+        """
+        with self._threads:
+            for key, until in steps:
+                total = self._add(key, amount, until, now, limit)
+                if total is None:
+                    return False
+                done.append(total)
+        return True
+
+    def _add(self, key: bytes, amount: int, until: int, present: int, limit: int | None) -> int | None:
+        """`add`, by a thread that is alone here."""
+        name = _sha256(key).digest()
+        base = _HEADER + _from_bytes(name[16:24], "little") % self._groups * _GROUP
         name = name[:_KEY]
-        present = int(now * 1000)
-        base = _HEADER + group * _GROUP
-        view = self._map
-        with self._threads, _locked(self._descriptor, base, _GROUP):
+        view, descriptor = self._map, self._descriptor
+        _lock(descriptor, base, _GROUP)
+        try:
             slot = _find(view, base, name)
             if slot >= 0:
                 at = base + _UNTILS + slot * 8
@@ -160,8 +188,10 @@ class SharedTable:
             _WORD.pack_into(view, at, 0)
             view[base + slot * _KEY : base + (slot + 1) * _KEY] = name
             _WORD.pack_into(view, base + _COUNTS + slot * 8, total)
-            _WORD.pack_into(view, at, int(until * 1000))
+            _WORD.pack_into(view, at, until)
             return total
+        finally:
+            _set_lock(descriptor, _SETLK, _flock(_UNLCK, _SET, base, _GROUP, 0))
 
     def get(self, key: bytes, now: float) -> int:
         """The key's count; 0 when it is absent or its time is over. Raises TableBusy."""
@@ -231,15 +261,13 @@ def _free(view: mmap.mmap, base: int, present: int) -> int:
     return -1
 
 
-@contextlib.contextmanager
-def _locked(descriptor: int, start: int, length: int) -> Iterator[None]:
-    """Hold an exclusive lock on a range of the file. Raises TableBusy instead of waiting for a process that was stopped."""
-    taking = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+def _lock(descriptor: int, start: int, length: int) -> None:
+    """Take an exclusive lock on a range of the file. Raises TableBusy instead of waiting for a process that was stopped."""
+    taking = _flock(_WRLCK, _SET, start, length, 0)
     tries = 0
     while True:
         try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, taking)
-            break
+            _set_lock(descriptor, _SETLK, taking)
         except (BlockingIOError, PermissionError):
             tries += 1
             if tries > _TRIES:
@@ -248,7 +276,15 @@ def _locked(descriptor: int, start: int, length: int) -> Iterator[None]:
                     remedy="look for a worker that was stopped, and end it",
                 ) from None
             time.sleep(_PAUSE)
+        else:
+            return
+
+
+@contextlib.contextmanager
+def _locked(descriptor: int, start: int, length: int) -> Iterator[None]:
+    """Hold an exclusive lock on a range of the file. Raises TableBusy."""
+    _lock(descriptor, start, length)
     try:
         yield
     finally:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, start, length, 0))
+        _set_lock(descriptor, _SETLK, _flock(_UNLCK, _SET, start, length, 0))

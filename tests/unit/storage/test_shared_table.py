@@ -39,6 +39,29 @@ def test_a_count_never_passes_its_limit_and_never_falls_below_nothing(path):
         assert table.get(b"quota", NOW + 60) == 0
 
 
+def test_several_counts_stop_at_the_first_that_would_pass_the_limit_or_fails(path):
+    until, now = int((NOW + 60) * 1000), int(NOW * 1000)
+    with SharedTable.open(path, groups=4) as table:
+        assert table.add(b"b", 8, until=NOW + 60, now=NOW) == 8
+        done = []
+        steps = [(b"a", until), (b"b", until), (b"c", until)]
+        assert not table.add_each(steps, 3, now=now, limit=10, done=done)
+        assert done == [3]
+        assert [table.get(key, NOW) for key in (b"a", b"b", b"c")] == [3, 8, 0]
+        assert table.add_each(steps, 2, now=now, limit=10, done=done)
+        assert done == [3, 5, 10, 2]
+    path.unlink()
+    with SharedTable.open(path, groups=1) as table:
+        for number in range(SLOTS - 1):
+            assert table.insert(b"%d" % number, until=NOW + 70, now=NOW)
+        done = []
+        with pytest.raises(TableFull):
+            table.add_each([(b"one", until), (b"two", until)], 5, now=now, done=done)
+        assert done == [5]
+        # The lock is free again, and what was counted is there.
+        assert table.add(b"one", 1, until=NOW + 60, now=NOW) == 6
+
+
 def test_what_was_counted_outlives_the_process(path):
     with SharedTable.open(path, groups=4) as table:
         table.insert(b"proof", until=NOW + 70, now=NOW)
