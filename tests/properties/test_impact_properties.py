@@ -14,6 +14,7 @@ from safeconduct.app import preview_directive as module
 from safeconduct.app.impact_desk import ImpactDesk, desk_of
 from safeconduct.app.population import APART, UNREAD, profile_of
 from safeconduct.app.stored_claims import PASSPORT_CLAIMS, keep_claims
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.errors import VerificationFailed
 from safeconduct.kernel.vocabulary import (
     Affiliation,
@@ -58,6 +59,8 @@ def base(rng):
             verified_until=usually(140, rng.randrange(1, 40)),
             suspended=usually(False, True),
         )
+        if usually(False, True):
+            world.owned(name, rng.choice(list(Outcome)[1:]), rng.randrange(30), rng.choice([None, 35]))
     world.org_list("l", rng.sample(["org-a", "org-b", "org-lab"], 2))
     world.variant(
         "model-x",

@@ -29,9 +29,10 @@ from safeconduct.app.population_codes import (
 from safeconduct.app.projects import Projects
 from safeconduct.authorization.predicate import CitizenshipIn, DeemedExportTo, Predicate, leaves
 from safeconduct.decision.access_checks import MAX_LINKS
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.ids import DirectiveId, OrganisationId, SubjectId, VariantId
 from safeconduct.kernel.vocabulary import PassportStatus
-from safeconduct.record.projections import DirectiveState
+from safeconduct.record.projections import DirectiveState, OrganisationState
 from safeconduct.record.state import State
 
 
@@ -157,6 +158,7 @@ class Classes:
                     None
                     if standing is None
                     else (standing.screening, standing.suspended, at >= standing.verified_until),
+                    _ownership_at(held, at),
                 )
             codes[place] = table.setdefault(about, len(table) + 1)
         found = Coded(codes, len(table) + 1)
@@ -265,6 +267,18 @@ def rows_of(names: Sequence[SubjectId], wanted: Iterable[SubjectId]) -> list[int
         if row < len(names) and names[row] == name:
             found.append(row)
     return found
+
+
+def _ownership_at(held: OrganisationState, at: int) -> tuple[tuple[str, str, Outcome], ...]:
+    """What the ownership regimes say of an organisation at a moment."""
+    if held.ownership is None:
+        return ()
+    return tuple(
+        (finding.regime, finding.version, span.outcome)
+        for finding in held.ownership.findings
+        for span in finding.spans
+        if span.since <= at and (span.until is None or at < span.until)
+    )
 
 
 class ProjectLists:

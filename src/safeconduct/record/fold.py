@@ -12,6 +12,7 @@ from safeconduct.record import (
     fold_authorizations,
     fold_holders,
     fold_orders,
+    fold_ownership,
     fold_quotas,
     fold_registrations,
     fold_screening,
@@ -30,6 +31,7 @@ FOLDS: dict[type, Callable[[Any, Any], Changes]] = {
     **fold_holders.FOLDS,
     **fold_authorizations.FOLDS,
     **fold_orders.FOLDS,
+    **fold_ownership.FOLDS,
     **fold_quotas.FOLDS,
     **fold_screening.FOLDS,
 }

@@ -31,6 +31,7 @@ from safeconduct.kernel.ids import (
 )
 from safeconduct.record.events import Event
 from safeconduct.record.events.holders import MisuseSignalReceived
+from safeconduct.record.events.ownership import OwnershipImported
 from safeconduct.record.events.quotas import QuotaSet
 from safeconduct.record.events.registrations import ModelRegistered, ProviderRegistered
 from safeconduct.record.events.screening import ScreeningListPutInForce
@@ -59,6 +60,7 @@ class State(msgspec.Struct, frozen=True, eq=True):
     """The fold of the first `position` entries of the record.
 
     The first block is the things themselves by id. The second is indexes over them, never set by an event directly:
+    ownership_files: by SHA-256, the files of edges and designations that were imported.
     instance_keys: by kid, those that a rotation brought or ended; empty while every key is its first.
     grants_to: (`"subject"`, subject, variant), (`"group"`, (organisation, group), variant) or
     (`"organisation"`, organisation, variant) -> grants that name exactly that grantee and variant and have not ended.
@@ -92,6 +94,7 @@ class State(msgspec.Struct, frozen=True, eq=True):
     next_status_index: int = 0
     quotas: Map[QuotaId, QuotaSet] = Map()
     screening_lists: Map[str, ScreeningListPutInForce] = Map()
+    ownership_files: Map[str, OwnershipImported] = Map()
 
     deployments_of: Map[VariantId, tuple[DeploymentId, ...]] = Map()
     variants_of: Map[ModelId, tuple[VariantId, ...]] = Map()

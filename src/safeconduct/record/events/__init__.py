@@ -37,6 +37,7 @@ from safeconduct.record.events.holders import (
     TermsSigned,
 )
 from safeconduct.record.events.orders import DirectiveImported, OrgListPublished
+from safeconduct.record.events.ownership import OwnershipAssessed, OwnershipImported
 from safeconduct.record.events.quotas import MeteringSet, QuotaEnded, QuotaSet
 from safeconduct.record.events.registrations import (
     CertificationRecorded,
@@ -88,6 +89,8 @@ Event = Union[
     OrgListPublished,
     OrganisationRegistered,
     OrganisationStandingChanged,
+    OwnershipAssessed,
+    OwnershipImported,
     PackPublished,
     PackStatusChanged,
     PassportIssued,

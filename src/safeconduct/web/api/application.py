@@ -32,6 +32,7 @@ from safeconduct.web.api.metrics import metrics
 from safeconduct.web.api.node import ApiNode
 from safeconduct.web.api.ordering import ordering
 from safeconduct.web.api.organisations import organisations
+from safeconduct.web.api.ownership import ownership
 from safeconduct.web.api.quotas import quotas
 from safeconduct.web.api.readings import readings
 from safeconduct.web.api.registering import registering
@@ -159,6 +160,7 @@ def create_application(node: ApiNode) -> Litestar:
                     *keeping,
                     *quotas,
                     *screening,
+                    *ownership,
                     *following,
                     metrics,
                 ],
