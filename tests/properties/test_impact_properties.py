@@ -32,6 +32,7 @@ from safeconduct.kernel.vocabulary import (
     UsPerson,
 )
 from safeconduct.passport.claims import Claims
+from safeconduct.policy.selection import EAR_COUNTRY_GROUPS
 from safeconduct.record.events import (
     DeploymentRegistered,
     GrantEnded,
@@ -41,6 +42,7 @@ from safeconduct.record.events import (
     SubjectEnrolled,
     SubjectScreened,
 )
+from safeconduct.record.events.geography import CountryGroupsImported
 
 ORGANISATIONS = ("org-a", "org-b", "org-lab", None)
 PURPOSES = (Purpose.VULN_TRIAGE, Purpose.CODING, Purpose.RANSOMWARE)
@@ -61,6 +63,10 @@ def base(rng):
         )
         if usually(False, True):
             world.owned(name, rng.choice(list(Outcome)[1:]), rng.randrange(30), rng.choice([None, 35]))
+    if usually(False, True):
+        # Countries in which everybody drawn here lives; the pack that reads them runs only then.
+        groups = {"AA": ("D:1",), "BB": ("E:1",), "XX": rng.choice([(), ("E:2",)])}
+        world.add(CountryGroupsImported(EAR_COUNTRY_GROUPS, "2026-01-01", "00", groups, "op", 0))
     world.org_list("l", rng.sample(["org-a", "org-b", "org-lab"], 2))
     world.variant(
         "model-x",

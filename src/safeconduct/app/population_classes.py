@@ -29,6 +29,7 @@ from safeconduct.app.population_codes import (
 from safeconduct.app.projects import Projects
 from safeconduct.authorization.predicate import CitizenshipIn, DeemedExportTo, Predicate, leaves
 from safeconduct.decision.access_checks import MAX_LINKS
+from safeconduct.decision.pack_checks import country_groups_of
 from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.ids import DirectiveId, OrganisationId, SubjectId, VariantId
 from safeconduct.kernel.vocabulary import PassportStatus
@@ -159,6 +160,7 @@ class Classes:
                     if standing is None
                     else (standing.screening, standing.suspended, at >= standing.verified_until),
                     _ownership_at(held, at),
+                    country_groups_of(state, (held.registered.country,)),
                 )
             codes[place] = table.setdefault(about, len(table) + 1)
         found = Coded(codes, len(table) + 1)
@@ -195,7 +197,9 @@ class Classes:
         codes = np.zeros(len(self._columns.profiles), dtype=np.int64)
         for place, claims in enumerate(self._columns.profiles):
             held = claims.citizenships
-            told = (bool(held), *(not one.isdisjoint(held or ()) for one in countries))
+            told: tuple[Any, ...] = (bool(held), *(not one.isdisjoint(held or ()) for one in countries))
+            if self._state.country_groups:
+                told = (*told, held is None, country_groups_of(self._state, held or ()))
             read = msgspec.structs.replace(claims, citizenships=None)
             if not cited:
                 read = msgspec.structs.replace(read, deemed_export=())

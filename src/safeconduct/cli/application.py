@@ -16,6 +16,7 @@ from safeconduct.cli import (
     audit,
     backup,
     connect,
+    country,
     decisions,
     device,
     directive,
@@ -51,6 +52,7 @@ application = typer.Typer(
 
 for noun, commands in (
     ("audit", audit.commands),
+    ("country", country.commands),
     ("device", device.commands),
     ("directive", directive.commands),
     ("document", document.commands),

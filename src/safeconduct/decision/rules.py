@@ -20,7 +20,6 @@ NEVER: Final = 253_402_300_799
 NOT_YET_EMITTED: Final = frozenset(
     {
         Code.ACCESS_RESTRICTED,
-        Code.COUNTRY_EMBARGO,
         Code.LOCATION_CONFLICT,
         Code.RETENTION_MODE,
         Code.DIRECTIVE_CONFLICT,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from safeconduct.record import (
     fold_authorizations,
+    fold_geography,
     fold_holders,
     fold_orders,
     fold_ownership,
@@ -32,6 +33,7 @@ FOLDS: dict[type, Callable[[Any, Any], Changes]] = {
     **fold_authorizations.FOLDS,
     **fold_orders.FOLDS,
     **fold_ownership.FOLDS,
+    **fold_geography.FOLDS,
     **fold_quotas.FOLDS,
     **fold_screening.FOLDS,
 }

@@ -30,6 +30,7 @@ from safeconduct.kernel.ids import (
     VariantId,
 )
 from safeconduct.record.events import Event
+from safeconduct.record.events.geography import CountryGroupsImported
 from safeconduct.record.events.holders import MisuseSignalReceived
 from safeconduct.record.events.ownership import OwnershipImported
 from safeconduct.record.events.quotas import QuotaSet
@@ -61,6 +62,7 @@ class State(msgspec.Struct, frozen=True, eq=True):
 
     The first block is the things themselves by id. The second is indexes over them, never set by an event directly:
     ownership_files: by SHA-256, the files of edges and designations that were imported.
+    country_groups: by regulation, the groups imported last.
     instance_keys: by kid, those that a rotation brought or ended; empty while every key is its first.
     grants_to: (`"subject"`, subject, variant), (`"group"`, (organisation, group), variant) or
     (`"organisation"`, organisation, variant) -> grants that name exactly that grantee and variant and have not ended.
@@ -95,6 +97,7 @@ class State(msgspec.Struct, frozen=True, eq=True):
     quotas: Map[QuotaId, QuotaSet] = Map()
     screening_lists: Map[str, ScreeningListPutInForce] = Map()
     ownership_files: Map[str, OwnershipImported] = Map()
+    country_groups: Map[str, CountryGroupsImported] = Map()
 
     deployments_of: Map[VariantId, tuple[DeploymentId, ...]] = Map()
     variants_of: Map[ModelId, tuple[VariantId, ...]] = Map()

@@ -131,7 +131,7 @@ def test_what_was_known_when_is_kept_apart_from_what_was_so_when(instance):
 
 
 def test_a_regime_to_be_confirmed_escalates_until_the_operator_confirms(instance):
-    listed(instance, X, name="us.bis.entity")
+    listed(instance, X, name="us.csl.el")
     edges(instance, (X, "org:listed", "50"))
 
     def spans():

@@ -24,6 +24,7 @@ from safeconduct.kernel.vocabulary import (
     Surface,
     UsPerson,
 )
+from safeconduct.policy.selection import EAR_COUNTRY_GROUPS
 from safeconduct.record.events import (
     ClearanceChanged,
     DeploymentRetired,
@@ -34,6 +35,7 @@ from safeconduct.record.events import (
     StandingChanged,
     SubjectScreened,
 )
+from safeconduct.record.events.geography import CountryGroupsImported
 
 SCENARIOS = []
 
@@ -349,6 +351,14 @@ def test_a_regime_begins_and_ends_by_the_clock_alone_and_the_answer_says_when():
     assert during.valid_until == world.now + 20
     assert all(one.withheld and one.rule == "us.ofac50" for one in during.reasons)
     assert isinstance(decide(request, state, world.now + 20), Permit)
+
+
+@scenario(Code.COUNTRY_EMBARGO)
+def a_request_from_a_country_under_embargo():
+    world, request = c2()
+    groups = {"SM": ("E:1",)}
+    world.add(CountryGroupsImported(EAR_COUNTRY_GROUPS, "2026-01-01", "00", groups, "op", 0))
+    return world, msgspec.structs.replace(request, location="SM")
 
 
 @scenario(Code.LIST_MATCH)

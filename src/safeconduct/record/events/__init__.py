@@ -21,6 +21,7 @@ from safeconduct.record.events.authorizations import (
     ProjectApproved,
     ProjectEnded,
 )
+from safeconduct.record.events.geography import CountryGroupsImported
 from safeconduct.record.events.holders import (
     GatewayKeyRegistered,
     GatewayKeyRevoked,
@@ -66,6 +67,7 @@ Event = Union[
     CertificationRecorded,
     ClearanceChanged,
     ClearanceGranted,
+    CountryGroupsImported,
     DeploymentCredentialReplaced,
     DeploymentRegistered,
     DeploymentRetired,

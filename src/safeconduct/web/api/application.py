@@ -22,6 +22,7 @@ from safeconduct import __version__
 from safeconduct.kernel.errors import SafeconductError
 from safeconduct.web.api.access import allow, caller_of, declares_access, guard, presentation_of, source_of
 from safeconduct.web.api.authenticators import authenticators
+from safeconduct.web.api.countries import countries
 from safeconduct.web.api.deciding import deciding
 from safeconduct.web.api.devices import devices
 from safeconduct.web.api.following import following
@@ -161,6 +162,7 @@ def create_application(node: ApiNode) -> Litestar:
                     *quotas,
                     *screening,
                     *ownership,
+                    *countries,
                     *following,
                     metrics,
                 ],

@@ -139,11 +139,11 @@ def test_the_uk_sum_is_one_persons_with_what_it_holds_through_others():
 
 def test_the_most_restrictive_of_several_owners_lists_is_named():
     regime = REGIMES["us.bis.affiliates"]
-    listed = (Designation(Y, "us.bis.meu", "1", "m"), Designation(X, "us.bis.entity", "1", "e"))
+    listed = (Designation(Y, "us.csl.meu", "1", "m"), Designation(X, "us.csl.el", "1", "e"))
     graph = Graph([held(Y, A, "49"), held(X, B, "50"), held(B, A, "1")])
     assessment = Assessment(graph, regime, designated_under(regime, listed))
     assert assessment.outcome(A) is Outcome.BLOCKED
-    assert assessment.most_restrictive(A) == "us.bis.entity"
+    assert assessment.most_restrictive(A) == "us.csl.el"
 
 
 def test_an_organisation_that_is_listed_itself_says_so():
