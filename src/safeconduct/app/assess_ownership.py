@@ -38,6 +38,18 @@ _nodes: dict[str, frozenset[str]] = {}
 _MOST_READ = 32
 
 
+class _Latest:
+    """The last assessments and what they were made from."""
+
+    __slots__ = ("entry",)
+
+    def __init__(self) -> None:
+        self.entry: tuple[object, object, object, dict[str, Assessment]] | None = None
+
+
+_latest = _Latest()
+
+
 def day_of(seconds: int) -> str:
     """The day (UTC) of an instant, ISO 8601."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date().isoformat()
@@ -67,9 +79,11 @@ def _rows(instance: Instance, file: OwnershipImported) -> tuple[OwnershipEdge, .
     return known
 
 
-def _files(state: State, kind: str, known_at: int) -> list[OwnershipImported]:
+def _files(state: State, kind: str | None, known_at: int) -> list[OwnershipImported]:
     found = [
-        one for one in state.ownership_files.values() if one.kind == kind and one.recorded_at <= known_at
+        one
+        for one in state.ownership_files.values()
+        if kind in {None, one.kind} and one.recorded_at <= known_at
     ]
     return sorted(found, key=lambda one: one.number)
 
@@ -155,13 +169,22 @@ def regimes_of(state: State, known_at: int) -> tuple[Regime, ...]:
 
 
 def assess(instance: Instance, state: State, *, on: str, known_at: int) -> dict[str, Assessment]:
-    """Each regime's assessment of the graph of a day, by the regime's name."""
+    """Each regime's assessment of the graph of a day, by the regime's name. The last answer is kept: analysts ask on."""
+    regimes = regimes_of(state, known_at)
+    files = tuple((one.sha256, one.recorded_at) for one in _files(state, None, known_at))
+    asked = (files, on, regimes)
+    known = _latest.entry
+    # Maps never change, so identity tells whether an identifier still means the same organisation.
+    if known is not None and known[0] == asked and known[1] is state.by_lei and known[2] is state.by_registry:
+        return known[3]
     graph = Graph(holdings_on(statements_of(instance, state, known_at), on))
     designations = designations_of(instance, state, known_at)
-    return {
-        regime.regime: Assessment(graph, regime, designated_under(regime, designations))
-        for regime in regimes_of(state, known_at)
+    found = {
+        regime.regime: Assessment(graph, regime, designated_under(regime, designations)) for regime in regimes
     }
+    # One assignment: another thread sees the old entry or the new one, never half of it.
+    _latest.entry = (asked, state.by_lei, state.by_registry, found)
+    return found
 
 
 def ownership_events(

@@ -186,6 +186,21 @@ def test_only_an_operator_imports_and_only_staff_reads(instance):
     assert not instance.record.state.ownership_files
 
 
+def test_the_same_record_and_files_give_the_same_outcomes_again(instance, monkeypatch):
+    listed(instance, X)
+    edges(instance, (X, "org:listed", "unknown"), ("org:listed", "org:unlisted", "75"))
+    state = instance.record.state
+    fresh = [msgspec.structs.replace(held, ownership=None) for held in state.organisations.values()]
+    bare = msgspec.structs.replace(
+        state, organisations=state.organisations.update({one.registered.organisation: one for one in fresh})
+    )
+    monkeypatch.setattr(assess_ownership, "_read", {})
+    monkeypatch.setattr(assess_ownership, "_latest", assess_ownership._Latest())
+    again = assess_ownership.ownership_events(instance, bare, NOW)
+    assert again == [state.organisations[name].ownership for name in ("listed", "unlisted")]
+    assert assess_ownership.ownership_events(instance, state, NOW) == []
+
+
 def test_the_same_file_twice_is_a_conflict(instance):
     edges(instance, (X, "org:listed", "50"))
     refused(Conflict, edges, instance, (X, "org:listed", "50"))
@@ -255,6 +270,7 @@ def test_a_file_that_the_vault_lost_is_named_and_stops_every_assessment(instance
     (imported,) = instance.record.state.ownership_files.values()
     assert isinstance(imported, OwnershipImported)
     monkeypatch.setattr(assess_ownership, "_read", {})
+    monkeypatch.setattr(assess_ownership, "_latest", assess_ownership._Latest())
     instance.vault.delete("ownership", imported.sha256)
     error = refused(InvalidInput, explain_ownership, instance, OPERATOR, ExplainOwnership("listed"))
     assert error.field == imported.sha256

@@ -161,7 +161,8 @@ def _sums(assessment: Assessment, node: str) -> tuple[Sum, ...]:
                     sorted(
                         graph.names[one]
                         for one in below | above
-                        if one not in {person, number} and any(owned == number for owned, *_ in view.out[one])
+                        if one not in {person, number}
+                        and any(owned == number for owned, *_ in view.out.get(one, ()))
                     )
                 )
                 added = _sum(limb, graph.names[person], share, most, through)

@@ -76,7 +76,7 @@ class Assessment:
                 stack += [
                     owned
                     for view in views
-                    for owned, _, high, _ in view.out[number]
+                    for owned, _, high, _ in view.out.get(number, ())
                     if high and self.possible[owned]
                 ]
         return found
@@ -104,11 +104,11 @@ def _caught(graph: Graph, regime: Regime, designated: Designated, *, upper: bool
     while True:
         while work:
             owner = work.pop()
-            if alone and not covered[owner] and any(view.out[owner] for _, view in alone):
+            if alone and not covered[owner] and any(owner in view.out for _, view in alone):
                 persons.append(owner)
             for (limb, view), (lows, highs) in zip(together, sums, strict=True):
                 total, met = view.total, limb.met
-                for owned, low, high, _ in view.out[owner]:
+                for owned, low, high, _ in view.out.get(owner, ()):
                     lows[owned] += low
                     highs[owned] += high
                     if caught[owned]:
@@ -185,7 +185,7 @@ def _below(persons: Sequence[int], limbs: _Limbs, *, upper: bool) -> dict[int, N
         owner = work.pop()
         for place, (limb, view) in enumerate(limbs):
             held, total, met = sums[place], view.total, limb.met
-            for owned, one_low, one_high, together in view.out[owner]:
+            for owned, one_low, one_high, together in view.out.get(owner, ()):
                 if owned in nodes:
                     continue
                 low, high = one_low, one_high
@@ -349,7 +349,7 @@ def reached_alone(
     while work:
         owner = work.pop()
         for place, (limb, view) in enumerate(limbs):
-            for owned, one_low, one_high, together in view.out[owner]:
+            for owned, one_low, one_high, together in view.out.get(owner, ()):
                 low, high, key = one_low, one_high, (place, owned)
                 if together:
                     # Each party of a joint arrangement is taken to hold what all of them hold.

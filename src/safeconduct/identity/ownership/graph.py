@@ -27,7 +27,7 @@ class View:
     __slots__ = ("adds_up", "into", "joint", "out", "total")
 
     def __init__(self, size: int, *, adds_up: bool) -> None:
-        self.out: list[list[tuple[int, int, int, bool]]] = [[] for _ in range(size)]
+        self.out: dict[int, list[tuple[int, int, int, bool]]] = {}
         self.into: dict[int, list[tuple[int, int, int, bool]]] = {}
         self.total = [0] * size
         self.joint: dict[int, tuple[int, int]] = {}
@@ -66,7 +66,10 @@ class Graph:
                 continue
             owner, owned, share = index[holding.owner], index[holding.owned], holding.share
             together = kind is _JOINT
-            out[owner].append((owned, share.low, share.high, together))
+            if owner in out:
+                out[owner].append((owned, share.low, share.high, together))
+            else:
+                out[owner] = [(owned, share.low, share.high, together)]
             if owned in into:
                 into[owned].append((owner, share.low, share.high, together))
             else:
