@@ -73,10 +73,15 @@ def _rows(instance: Instance, file: OwnershipImported) -> tuple[OwnershipEdge, .
                 remedy="restore the vault, or import the same file again",
             )
         known = parse(file.kind, data, file.form, today=day_of(file.recorded_at))
-        if len(_read) >= _MOST_READ:
-            _read.clear()
-        _read[file.sha256] = known
+        remember(file.sha256, known)
     return known
+
+
+def remember(sha256: str, rows: tuple[OwnershipEdge, ...] | tuple[Designation, ...]) -> None:
+    """Keep what a file of this digest was read as."""
+    if len(_read) >= _MOST_READ:
+        _read.clear()
+    _read[sha256] = rows
 
 
 def _files(state: State, kind: str | None, known_at: int) -> list[OwnershipImported]:

@@ -19,6 +19,7 @@ from safeconduct.app.assess_ownership import (
     designations_of,
     ownership_events,
     parse,
+    remember,
 )
 from safeconduct.app.commit import commit_checked, instant
 from safeconduct.app.ports import Caller, Instance
@@ -96,6 +97,7 @@ def _import(instance: Instance, caller: Caller, ask: ImportOwnership, kind: str)
         )
         # Kept before the record names it: a crash in between leaves a file that nothing refers to, never the reverse.
         instance.vault.put(VAULT_KIND, sha256, VAULT_SUBJECT, data)
+        remember(sha256, rows)
         return [imported, *ownership_events(instance, fold([imported], state), now)]
 
     events = commit_checked(instance, check)
