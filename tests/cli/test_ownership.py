@@ -6,7 +6,7 @@ import pytest
 from tests.support.running_api import running_api
 
 from safeconduct.cli.application import run
-from safeconduct.policy.packs import load_computations
+from safeconduct.policy.packs import load_regimes
 
 EDGES = """owner,owned,percent,kind,as_of,source
 entry:us.ofac.sdn:1,org:org-a,50,equity,2026-01-01,made up
@@ -19,7 +19,7 @@ entry:us.ofac.sdn:1,us.ofac.sdn,v1,1
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
     with running_api(tmp_path_factory.mktemp("ownership")) as bench:
-        bench.record.commit(load_computations(bench.now))
+        bench.record.commit(load_regimes(bench.now))
         yield bench
 
 

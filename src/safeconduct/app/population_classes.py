@@ -29,7 +29,7 @@ from safeconduct.app.population_codes import (
 from safeconduct.app.projects import Projects
 from safeconduct.authorization.predicate import CitizenshipIn, DeemedExportTo, Predicate, leaves
 from safeconduct.decision.access_checks import MAX_LINKS
-from safeconduct.decision.pack_checks import country_groups_of
+from safeconduct.decision.pack_checks import country_groups_of, nationality_of
 from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.ids import DirectiveId, OrganisationId, SubjectId, VariantId
 from safeconduct.kernel.vocabulary import PassportStatus
@@ -199,7 +199,8 @@ class Classes:
             held = claims.citizenships
             told: tuple[Any, ...] = (bool(held), *(not one.isdisjoint(held or ()) for one in countries))
             if self._state.country_groups:
-                told = (*told, held is None, country_groups_of(self._state, held or ()))
+                counted = nationality_of(claims)
+                told = (*told, counted is None, country_groups_of(self._state, counted or ()))
             read = msgspec.structs.replace(claims, citizenships=None)
             if not cited:
                 read = msgspec.structs.replace(read, deemed_export=())

@@ -28,8 +28,7 @@ from safeconduct.decision.order_checks import order_reason, unanswered_orders
 from safeconduct.decision.response import Reason
 from safeconduct.kernel.ids import DirectiveId
 from safeconduct.kernel.vocabulary import Binding, DirectiveKind, Level, UsPerson
-from safeconduct.policy.selection import Selection, selected
-from safeconduct.kernel.vocabulary import Binding, Code, DirectiveKind, UsPerson
+from safeconduct.passport.claims import Claims
 from safeconduct.policy.selection import EAR_COUNTRY_GROUPS, Selection, selected
 from safeconduct.policy.slices import Clause, PolicyFailed, Question, Slice, compile_slices, forbidding
 from safeconduct.record.projections import DirectiveState
@@ -67,18 +66,20 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
 
 
 @functools.lru_cache(maxsize=1024)
-def _plan(selection: Selection, closed: bool, cited: frozenset[str], age_limit: bool, enclave: bool) -> Plan:
-    waited_for = {"closed_stage": closed, "age_limit": age_limit, "enclave": enclave}
-def _plan(selection: Selection, closed: bool, cited: frozenset[str], grouped: bool) -> Plan:
+def _plan(  # noqa: PLR0917 - a cache's key, in order
+    selection: Selection, closed: bool, cited: frozenset[str], age_limit: bool, enclave: bool, grouped: bool
+) -> Plan:
+    waited_for = {
+        "closed_stage": closed,
+        "age_limit": age_limit,
+        "enclave": enclave,
+        "country_groups": grouped,
+    }
     running = tuple(
         pack
         for pack in selection.packs
         # A scope that this build does not know is taken for the widest.
         if (pack.pack in cited if pack.scope == "cited_order" else waited_for.get(pack.scope, True))
-        if pack.scope not in {"closed_stage", "cited_order", "country_groups"}
-        or (pack.scope == "closed_stage" and closed)
-        or (pack.scope == "cited_order" and pack.pack in cited)
-        or (pack.scope == "country_groups" and grouped)
     )
     return Plan(
         packs=tuple(pack.name for pack in running),
@@ -107,9 +108,9 @@ def check_packs(inquiry: Inquiry) -> None:
     registered = inquiry.deployment.registered if inquiry.deployment is not None else None
     enclave = inquiry.level >= _C4 or (registered is not None and registered.enclave is not None)
     minimum_age = inquiry.variant.registered.minimum_age
+    grouped = bool(inquiry.state.country_groups)
     try:
-        plan = _plan(selection, closed, cited, minimum_age is not None, enclave)
-        plan = _plan(selection, closed, cited, bool(inquiry.state.country_groups))
+        plan = _plan(selection, closed, cited, minimum_age is not None, enclave, grouped)
     except (PolicyFailed, ValueError) as error:
         inquiry.deny(rules.POLICY_FAILED, f"a policy cannot be run: {type(error).__name__}")
         return
@@ -130,7 +131,6 @@ def check_packs(inquiry: Inquiry) -> None:
         listed,
         False,
         tuple([regime for regime, value in claims.us_person if value == _YES]),
-        *(_geography(inquiry) if inquiry.state.country_groups else ()),
     )
     if plan.further:
         question = msgspec.structs.replace(
@@ -144,10 +144,46 @@ def check_packs(inquiry: Inquiry) -> None:
             origin_attested=False,
             deployment_attested=False,
         )
+    if grouped:
+        question = _with_geography(inquiry, question)
     try:
         _ask(inquiry, plan, question, _open_orders(inquiry, plan) if plan.cited else [])
     except (PolicyFailed, ValueError) as error:
         inquiry.deny(rules.POLICY_FAILED, f"a policy could not be evaluated: {type(error).__name__}")
+
+
+def _with_geography(inquiry: Inquiry, question: Question) -> Question:
+    """With location, nationality and seat, as the country groups see them."""
+    state, location = inquiry.state, inquiry.request.location or ""
+    countries = nationality_of(inquiry.claims)
+    # Not disclosing the organisation must not hide where it has its seat.
+    name = inquiry.organisation_id or inquiry.holder.enrolled.organisation
+    organisation = state.organisations.get(name) if name is not None else None
+    return msgspec.structs.replace(
+        question,
+        location=location,
+        location_groups=country_groups_of(state, (location[:2],)),
+        nationality_known=countries is not None,
+        nationality_groups=country_groups_of(state, countries or ()),
+        seat_groups=country_groups_of(state, (organisation.registered.country,))
+        if organisation is not None
+        else (),
+    )
+
+
+def nationality_of(claims: Claims) -> tuple[str, ...] | None:
+    """The countries that count as a person's under the EAR: the derived claim where it was disclosed (15 CFR 734.13(b)), else
+    every citizenship disclosed; None when neither was.
+    """
+    return claims.deemed_export_under("ear") or claims.citizenships
+
+
+def country_groups_of(state: State, countries: Iterable[str]) -> tuple[str, ...]:
+    """The groups that any of these countries (ISO 3166-1 alpha-2) is in, ordered, each once."""
+    held = state.country_groups.get(EAR_COUNTRY_GROUPS)
+    if held is None:
+        return ()
+    return tuple(sorted({group for country in countries for group in held.groups.get(country, ())}))
 
 
 def _ask(inquiry: Inquiry, plan: Plan, question: Question, orders: list[DirectiveState]) -> None:
@@ -169,39 +205,6 @@ def _ask(inquiry: Inquiry, plan: Plan, question: Question, orders: list[Directiv
                         _join(inquiry, clause, order)
                 elif place == 0:
                     _join(inquiry, clause, None)
-def _geography(inquiry: Inquiry) -> tuple[str, tuple[str, ...], bool, tuple[str, ...], tuple[str, ...]]:
-    """Location, its groups, whether citizenships were disclosed, their groups, the seat's groups."""
-    state, location = inquiry.state, inquiry.request.location or ""
-    citizenships = inquiry.claims.citizenships
-    # Not disclosing the organisation must not hide where it has its seat.
-    name = inquiry.organisation_id or inquiry.holder.enrolled.organisation
-    organisation = state.organisations.get(name) if name is not None else None
-    return (
-        location,
-        country_groups_of(state, (location[:2],)),
-        citizenships is not None,
-        country_groups_of(state, citizenships or ()),
-        country_groups_of(state, (organisation.registered.country,)) if organisation is not None else (),
-    )
-
-
-def country_groups_of(state: State, countries: Iterable[str]) -> tuple[str, ...]:
-    """The groups that any of these countries (ISO 3166-1 alpha-2) is in, ordered, each once."""
-    held = state.country_groups.get(EAR_COUNTRY_GROUPS)
-    if held is None:
-        return ()
-    return tuple(sorted({group for country in countries for group in held.groups.get(country, ())}))
-
-
-def _open_orders(inquiry: Inquiry, plan: Plan) -> dict[str, list[DirectiveState]]:
-    """By pack, the licence requirements in force that cite it and that nothing answers."""
-    found: dict[str, list[DirectiveState]] = {}
-    unanswered = unanswered_orders(inquiry)
-    for pack in plan.cited:
-        for order in unanswered:
-            if order.imported.kind is _LICENCE_REQUIRED and pack in order.imported.packs:
-                found.setdefault(pack, []).append(order)
-    return found
 
 
 @functools.lru_cache(maxsize=4096)

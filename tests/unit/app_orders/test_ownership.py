@@ -21,7 +21,7 @@ from safeconduct.identity.ownership.regime import RegimeStatus
 from safeconduct.kernel.clock import format_instant
 from safeconduct.kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
 from safeconduct.kernel.vocabulary import Sector
-from safeconduct.policy.packs import load_computations
+from safeconduct.policy.packs import load_regimes
 from safeconduct.record.events.holders import OrganisationRegistered
 from safeconduct.record.events.ownership import OwnershipAssessed, OwnershipImported
 from safeconduct.record.state import fold
@@ -35,7 +35,7 @@ TODAY = format_instant(NOW)[:10]
 @pytest.fixture
 def instance():
     instance = world()
-    instance.record.commit(load_computations(NOW - 30 * DAY))
+    instance.record.commit(load_regimes(NOW - 30 * DAY))
     return instance
 
 

@@ -11,7 +11,7 @@ from safeconduct.identity.ownership.regime import Period, RegimeStatus, in_force
 from safeconduct.identity.ownership.share import read_share
 from safeconduct.kernel.canonical import sha256_hex
 from safeconduct.kernel.errors import InvalidInput
-from safeconduct.policy.packs import load_regimes, load_ownership_cases
+from safeconduct.policy.packs import load_ownership_cases, load_regimes
 from safeconduct.policy.publish import validate
 
 PACKS = {pack.pack: pack for pack in load_regimes()}

@@ -79,6 +79,3 @@ def test_a_customers_file_that_is_malformed_is_refused_by_name(change, field):
     with pytest.raises(InvalidInput) as failure:
         check_customer_file(CustomerFile(**change), "customer")
     assert failure.value.field == f"customer.{field}"
-def test_all_shipped_packs_that_need_no_import_fit_one_slice():
-    packs = [pack for pack in PACKS if pack.parameters["scope"] != "country_groups"]
-    assert len(compile_slices(tuple(Source(p.pack, p.version, p.policies) for p in packs))) == 1

@@ -72,7 +72,9 @@ def _folders(kind: str, rule: str = "") -> list[Traversable]:
         (
             folder
             for folder in root.iterdir()
-            if folder.is_dir() and (folder / "pack.json").is_file() and _metadata(folder).kind == kind
+            if folder.is_dir()
+            and (folder / "pack.json").is_file()
+            and _metadata(folder).kind == kind
             and ((folder / rule).is_file() if rule else not (folder / _REGIME).is_file())
         ),
         key=lambda folder: folder.name,
