@@ -55,6 +55,12 @@ def validate(pack: PackPublished) -> None:
     if sha256_hex(pack.policies.encode()) != pack.sha256:
         raise InvalidInput("the digest is not that of the policies", field="sha256")
     if pack.kind == "computation":
+        if not pack.policies.lstrip().startswith("{"):
+            raise InvalidInput(
+                "of packs of kind 'computation' only ownership regimes are published",
+                field="kind",
+                remedy="give the regime's data as JSON in `policies`",
+            )
         if read_regime(pack.policies, version=pack.version).regime != pack.pack:
             raise InvalidInput("the regime in it has another name", field="policies.regime")
         return

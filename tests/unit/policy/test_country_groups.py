@@ -123,6 +123,16 @@ def test_not_disclosing_the_nationality_or_the_organisation_is_no_way_round():
     assert Code.COUNTRY_EMBARGO in codes(world, organisation=None)
 
 
+def test_the_most_recent_nationality_counts_where_the_passport_discloses_it():
+    world = imported(plain_world())
+    born_there = {"citizenships": ("AD", "FR"), **ABROAD}
+    assert codes(world, **born_there) == (Code.COUNTRY_EMBARGO,)
+    assert codes(world, deemed_export=(("ear", ("FR",)),), **born_there) == ()
+    assert codes(world, deemed_export=(("ear", ("AD",)),), citizenships=None, **ABROAD) == (
+        Code.COUNTRY_EMBARGO,
+    )
+
+
 def test_an_embargo_cites_the_supplement_and_is_told_openly():
     world = imported(plain_world())
     request = world.request("ann", "model-x", location="SM")
