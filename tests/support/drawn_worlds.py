@@ -112,7 +112,7 @@ def draw(dice: Dice) -> Drawn:
             "verified_until": dice.mostly(LATER, NOW, NOW - 9, share=0.015),
             "suspended": dice.mostly(False, True, share=0.01),
             # What its owners make of it, and from when to when: a regime's dates are a matter of the clock alone.
-            "owned": dice.mostly("clear", "blocked", "unknown", share=0.045),
+            "owned": dice.mostly("clear", "blocked", "unknown", share=0.04),
             "owned_from": dice.mostly(0, NOW, NOW + 1, share=0.15),
             "owned_until": dice.mostly(LATER, NOW, NOW + 1, share=0.15),
             # A subsidiary: nothing is inherited from the owner.
@@ -267,7 +267,7 @@ def _draw_projects(dice, found):
             "owner": None,
             "purposes": dice.mostly(("vuln_triage", "coding", "general"), ("coding",), share=0.03),
             "compartments": dice.mostly(("CYB", "AUT", "BIO", "MAN"), (), ("CYB",), share=0.03),
-            "members": dice.mostly((), ("ann", "cat"), ("bob",), share=0.045),
+            "members": dice.mostly((), ("ann", "cat"), ("bob",), share=0.04),
             "from": begin,
             "until": end,
             "ended": dice.mostly(False, True, share=0.01),
@@ -284,7 +284,7 @@ def _scope(dice):
     begin, end = dice.span()
     return {
         "variants": dice.mostly(VARIANTS, ("mid",), ("low", "mid"), share=0.01),
-        "purposes": dice.mostly(PURPOSES, ("vuln_triage",), ("coding",), share=0.045),
+        "purposes": dice.mostly(PURPOSES, ("vuln_triage",), ("coding",), share=0.04),
         "surfaces": dice.mostly(("api", "agent"), ("agent",), share=0.008),
         "regions": dice.mostly((), ("r1",), ("r2",), share=0.015),
         "from": begin,
@@ -347,8 +347,8 @@ def _draw_delegations(dice, found):
                 "principal": above,
                 "human": human,
                 "passport": f"pass-{human}",
-                "variants": dice.mostly(VARIANTS, ("mid",), share=0.045),
-                "purposes": dice.mostly(PURPOSES, ("vuln_triage",), share=0.045),
+                "variants": dice.mostly(VARIANTS, ("mid",), share=0.04),
+                "purposes": dice.mostly(PURPOSES, ("vuln_triage",), share=0.04),
                 "surfaces": ("api", "agent"),
                 "project": dice.mostly(None, "proj-org-a", share=0.1),
                 "aal": aal,
@@ -479,7 +479,7 @@ def draw_question(dice: Dice, found: Drawn) -> dict[str, Any]:
         facts |= {
             "binding": dice.mostly("key", "dpop", share=0.1),
             "key": dice.mostly(f"k-{human}", None, "k-bob", "k-none", share=0.06),
-            "network_permitted": dice.mostly(True, False, share=0.045),
+            "network_permitted": dice.mostly(True, False, share=0.04),
             "aal": found.keys[f"k-{human}"]["aal"],
         }
         if dice.some(0.7):
