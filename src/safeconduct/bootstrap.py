@@ -38,7 +38,7 @@ from safeconduct.kernel.errors import (
 )
 from safeconduct.kernel.ids import RandomBytes, new_id
 from safeconduct.kernel.signing import KeyWrapper, Signer, VerifyingKey
-from safeconduct.policy.packs import load_shipped
+from safeconduct.policy.packs import load_regimes, load_shipped
 from safeconduct.record.events.trust import InstanceInitialised, PackPublished, TrustKeyAdded
 from safeconduct.record.state import State
 from safeconduct.settings import (
@@ -250,7 +250,9 @@ def initialise_instance(
         officers=officers,
         issuer_keys=[signers["issuer"].public_jwk()],
         parties=trusted,
-        packs=load_shipped(descriptor.created_at) if packs is None else packs,
+        packs=[*load_shipped(descriptor.created_at), *load_regimes(descriptor.created_at)]
+        if packs is None
+        else packs,
         simulated=descriptor.simulated,
         now=descriptor.created_at,
     )

@@ -14,6 +14,7 @@ from safeconduct.app import preview_directive as module
 from safeconduct.app.impact_desk import ImpactDesk, desk_of
 from safeconduct.app.population import APART, UNREAD, profile_of
 from safeconduct.app.stored_claims import PASSPORT_CLAIMS, keep_claims
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.errors import VerificationFailed
 from safeconduct.kernel.vocabulary import (
     Affiliation,
@@ -31,6 +32,7 @@ from safeconduct.kernel.vocabulary import (
     UsPerson,
 )
 from safeconduct.passport.claims import Claims
+from safeconduct.policy.selection import EAR_COUNTRY_GROUPS
 from safeconduct.record.events import (
     DeploymentRegistered,
     GrantEnded,
@@ -41,6 +43,7 @@ from safeconduct.record.events import (
     SubjectScreened,
     VariantRegistered,
 )
+from safeconduct.record.events.geography import CountryGroupsImported
 
 ORGANISATIONS = ("org-a", "org-b", "org-lab", None)
 PURPOSES = (Purpose.VULN_TRIAGE, Purpose.CODING, Purpose.RANSOMWARE)
@@ -59,6 +62,12 @@ def base(rng):
             verified_until=usually(140, rng.randrange(1, 40)),
             suspended=usually(False, True),
         )
+        if usually(False, True):
+            world.owned(name, rng.choice(list(Outcome)[1:]), rng.randrange(30), rng.choice([None, 35]))
+    if usually(False, True):
+        # Countries in which everybody drawn here lives; the pack that reads them runs only then.
+        groups = {"AA": ("D:1",), "BB": ("E:1",), "XX": rng.choice([(), ("E:2",)])}
+        world.add(CountryGroupsImported(EAR_COUNTRY_GROUPS, "2026-01-01", "00", groups, "op", 0))
     world.org_list("l", rng.sample(["org-a", "org-b", "org-lab"], 2))
     world.variant(
         "model-x",

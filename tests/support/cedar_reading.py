@@ -82,7 +82,17 @@ class Reading:
             yield _entity(
                 "Organisation",
                 name,
-                {key: one[key] for key in ("screening", "verified_until", "suspended")},
+                {
+                    key: one[key]
+                    for key in (
+                        "screening",
+                        "verified_until",
+                        "suspended",
+                        "owned",
+                        "owned_from",
+                        "owned_until",
+                    )
+                },
                 above,
             )
         for name, one in found.variants.items():

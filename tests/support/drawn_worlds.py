@@ -9,6 +9,7 @@ import msgspec
 from tests.support.worlds import JURISDICTION, World, lei_of, order
 
 from safeconduct.decision.request import DecisionRequest
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.vocabulary import (
     Affiliation,
     Binding,
@@ -110,6 +111,10 @@ def draw(dice: Dice) -> Drawn:
             "screening": dice.mostly("clear", "match", "possible", "none"),
             "verified_until": dice.mostly(LATER, NOW, NOW - 9, share=0.015),
             "suspended": dice.mostly(False, True, share=0.01),
+            # What its owners make of it, and from when to when: a regime's dates are a matter of the clock alone.
+            "owned": dice.mostly("clear", "blocked", "unknown", share=0.04),
+            "owned_from": dice.mostly(0, NOW, NOW + 1, share=0.15),
+            "owned_until": dice.mostly(LATER, NOW, NOW + 1, share=0.15),
             # A subsidiary: nothing is inherited from the owner.
             "parent": "org-a" if name == "org-b" else None,
         }
@@ -521,6 +526,8 @@ def told_to_the_core(found: Drawn, packs: bool) -> World:
                 suspended=one["suspended"],
             ),
         )
+        if one["owned"] != "clear":
+            world.owned(name, Outcome(one["owned"]), one["owned_from"], one["owned_until"])
     for name, one in found.lists.items():
         world.org_list(name, one["organisations"], valid_from=one["from"], valid_until=one["until"])
     for name, one in found.variants.items():

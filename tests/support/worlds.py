@@ -6,6 +6,7 @@ import hashlib
 import msgspec
 
 from safeconduct.decision.request import DecisionRequest
+from safeconduct.identity.ownership.regime import Span
 from safeconduct.kernel.ids import DirectiveId
 from safeconduct.kernel.vocabulary import (
     Affiliation,
@@ -53,6 +54,7 @@ from safeconduct.record.events import (
     VariantRegistered,
 )
 from safeconduct.record.events.orders import Annex, OrganisationEntry
+from safeconduct.record.events.ownership import OwnershipAssessed, OwnershipFinding
 from safeconduct.record.state import State, fold
 
 DAY = 86_400
@@ -170,6 +172,12 @@ class World:
                 evidence="00",
             )
         )
+
+    # -- who owns ------------------------------------------------------------------------------------------------------
+    def owned(self, organisation, outcome, since=0, until=None, regime="us.ofac50"):
+        """What a regime makes of an organisation's owners between two moments."""
+        found = OwnershipFinding(regime, "1", "made up for a test", outcome, (Span(since, until, outcome),))
+        return self.add(OwnershipAssessed(organisation, (found,), "00", 0))
 
     # -- who asks ----------------------------------------------------------------------------------------------------
     def organisation(

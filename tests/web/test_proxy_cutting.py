@@ -10,6 +10,7 @@ import pytest
 from tests.support.gateways import KEY, RunningGateway, chat, read_answers, request
 from tests.support.worlds import order, plain_world
 
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.vocabulary import InFlight, Level
 from safeconduct.record.events import GrantEnded
 
@@ -33,6 +34,26 @@ def revocation(gateway):
 
 def suspension(gateway, in_flight=InFlight.CUT, number="7"):
     gateway.change(order(number, "suspend", ["model-x"], gateway.world.now - 1, in_flight=in_flight))
+
+
+def owners(gateway):
+    """What an import of edges commits: the outcome of everybody whom they reach."""
+    gateway.world.owned("org-a", Outcome.BLOCKED)
+    gateway.change()
+
+
+def test_a_stream_is_cut_when_an_import_blocks_the_organisation_and_nobody_learns_why(gateway):
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=KEY, timeout=20) as client:
+        stream = client.chat.completions.create(model="model-x", messages=ENDLESS, stream=True)
+        for _ in range(3):
+            next(stream)
+        owners(gateway)
+        with pytest.raises(openai.APIError) as caught:
+            for _ in stream:
+                pass
+    assert caught.value.code == "ACCESS_RESTRICTED"
+    assert "own" not in str(caught.value.body).lower().replace("unknown", "")
+    assert gateway.completion()["ended"] == "cut"
 
 
 @pytest.mark.parametrize(("change", "code"), [(revocation, "PASSPORT_REVOKED"), (suspension, "DIRECTIVE")])

@@ -12,6 +12,7 @@ import threading
 import msgspec
 
 from safeconduct.app.assess_organisation import assess_organisation
+from safeconduct.app.assess_ownership import with_ownership
 from safeconduct.app.assess_person import Assessment, Source, assess_person
 from safeconduct.app.evidence_index import EvidenceIndex
 from safeconduct.app.ports import Caller, Instance
@@ -282,7 +283,9 @@ def _import_organisation(
     _not_older(instance.vault.get(_ORGANISATION_EVIDENCE, name), source)
     for _ in range(_ATTEMPTS):
         state = instance.record.state
-        events, sentences = assess_organisation(evidence, document=source.sha256, state=state, now=now)
+        found, sentences = assess_organisation(evidence, document=source.sha256, state=state, now=now)
+        # Whoever owns it may have been imported before it was known here: it never stands unassessed.
+        events = with_ownership(instance, state, found, now)
         instance.vault.put(
             _ORGANISATION_EVIDENCE,
             name,

@@ -29,9 +29,11 @@ from safeconduct.app.population_codes import (
 from safeconduct.app.projects import Projects
 from safeconduct.authorization.predicate import CitizenshipIn, DeemedExportTo, Predicate, leaves
 from safeconduct.decision.access_checks import MAX_LINKS
+from safeconduct.decision.pack_checks import country_groups_of, nationality_of
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.ids import DirectiveId, OrganisationId, SubjectId, VariantId
 from safeconduct.kernel.vocabulary import PassportStatus
-from safeconduct.record.projections import DirectiveState
+from safeconduct.record.projections import DirectiveState, OrganisationState
 from safeconduct.record.state import State
 
 
@@ -157,6 +159,8 @@ class Classes:
                     None
                     if standing is None
                     else (standing.screening, standing.suspended, at >= standing.verified_until),
+                    _ownership_at(held, at),
+                    country_groups_of(state, (held.registered.country,)),
                 )
             codes[place] = table.setdefault(about, len(table) + 1)
         found = Coded(codes, len(table) + 1)
@@ -193,7 +197,10 @@ class Classes:
         codes = np.zeros(len(self._columns.profiles), dtype=np.int64)
         for place, claims in enumerate(self._columns.profiles):
             held = claims.citizenships
-            told = (bool(held), *(not one.isdisjoint(held or ()) for one in countries))
+            told: tuple[Any, ...] = (bool(held), *(not one.isdisjoint(held or ()) for one in countries))
+            if self._state.country_groups:
+                counted = nationality_of(claims)
+                told = (*told, counted is None, country_groups_of(self._state, counted or ()))
             read = msgspec.structs.replace(claims, citizenships=None)
             if not cited:
                 read = msgspec.structs.replace(read, deemed_export=())
@@ -265,6 +272,18 @@ def rows_of(names: Sequence[SubjectId], wanted: Iterable[SubjectId]) -> list[int
         if row < len(names) and names[row] == name:
             found.append(row)
     return found
+
+
+def _ownership_at(held: OrganisationState, at: int) -> tuple[tuple[str, str, Outcome], ...]:
+    """What the ownership regimes say of an organisation at a moment."""
+    if held.ownership is None:
+        return ()
+    return tuple(
+        (finding.regime, finding.version, span.outcome)
+        for finding in held.ownership.findings
+        for span in finding.spans
+        if span.since <= at and (span.until is None or at < span.until)
+    )
 
 
 class ProjectLists:

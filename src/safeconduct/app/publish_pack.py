@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from safeconduct.app.assess_ownership import ownership_events
 from safeconduct.app.commit import commit_checked, instant
 from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.scope import require_role
@@ -12,7 +13,7 @@ from safeconduct.kernel.vocabulary import Role
 from safeconduct.policy.publish import STATUSES, validate
 from safeconduct.record.events import Event
 from safeconduct.record.events.trust import PackPublished, PackStatusChanged
-from safeconduct.record.state import State
+from safeconduct.record.state import State, fold
 
 # A rescinded rule does not come back under its old version: what was decided without it must stay explainable.
 _NEXT = {
@@ -47,10 +48,17 @@ def publish_pack(instance: Instance, caller: Caller, ask: PackPublished) -> Pack
                 field="version",
                 remedy="publish the next version",
             )
-        return [event]
+        return _with_outcomes(instance, state, event, event.kind)
 
     commit_checked(instance, check)
     return event
+
+
+def _with_outcomes(instance: Instance, state: State, event: Event, kind: str) -> list[Event]:
+    """A regime that begins, changes or ends changes outcomes: all of it in one commit."""
+    if kind != "computation":
+        return [event]
+    return [event, *ownership_events(instance, fold([event], state), instant(instance))]
 
 
 def change_pack_status(instance: Instance, caller: Caller, ask: ChangePackStatus) -> PackStatusChanged:
@@ -69,7 +77,7 @@ def change_pack_status(instance: Instance, caller: Caller, ask: ChangePackStatus
             if held.published.version == event.version:
                 if event.status not in _NEXT.get(held.status, frozenset()):
                     raise Conflict(f"{held.status} does not lead to {event.status}", field="status")
-                return [event]
+                return _with_outcomes(instance, state, event, held.published.kind)
         raise NotFound(f"there is no version {event.version!r} of pack {event.pack!r}", field="pack")
 
     commit_checked(instance, check)

@@ -16,6 +16,7 @@ from safeconduct.cli import (
     audit,
     backup,
     connect,
+    country,
     decisions,
     device,
     directive,
@@ -32,6 +33,7 @@ from safeconduct.cli import (
     misuse,
     model,
     organisation,
+    ownership,
     passport,
     quota,
     screen,
@@ -52,6 +54,7 @@ application = typer.Typer(
 
 for noun, commands in (
     ("audit", audit.commands),
+    ("country", country.commands),
     ("device", device.commands),
     ("directive", directive.commands),
     ("document", document.commands),
@@ -64,6 +67,7 @@ for noun, commands in (
     ("misuse", misuse.commands),
     ("model", model.commands),
     ("organisation", organisation.commands),
+    ("ownership", ownership.commands),
     ("passport", passport.commands),
     ("quota", quota.commands),
     ("story", story.commands),

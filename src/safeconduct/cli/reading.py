@@ -12,20 +12,20 @@ from safeconduct.kernel.errors import InvalidInput, NotFound
 MAX_FILE = 8 << 20
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes; `-` is standard input. Raises NotFound, InvalidInput."""
+def read_bytes(path: Path, *, most: int = MAX_FILE) -> bytes:
+    """A file's bytes, at most `most`; `-` is standard input. Raises NotFound, InvalidInput."""
     if str(path) == "-":
-        data = sys.stdin.buffer.read(MAX_FILE + 1)
+        data = sys.stdin.buffer.read(most + 1)
     else:
         try:
             with path.open("rb") as file:
-                data = file.read(MAX_FILE + 1)
+                data = file.read(most + 1)
         except FileNotFoundError:
             raise NotFound("there is no such file", field=str(path)) from None
         except OSError as error:
             raise InvalidInput(f"cannot be read: {error.strerror}", field=str(path)) from None
-    if len(data) > MAX_FILE:
-        raise InvalidInput(f"larger than {MAX_FILE} bytes", field=str(path))
+    if len(data) > most:
+        raise InvalidInput(f"larger than {most} bytes", field=str(path))
     return data
 
 

@@ -1,4 +1,4 @@
-"""Checks of the human behind the question: assurance, affiliation, evidence, screening, clearance, terms, age.
+"""Checks of the human behind the question: assurance, affiliation, evidence, screening, ownership, clearance, terms, age.
 
 Owns the table of assurance as code (the pack `assurance.minimum` states it again as policy). Refuses to look at anything
 the passport did not disclose.
@@ -11,6 +11,8 @@ from typing import Final
 from safeconduct.authorization.predicate import DEFAULT_REGIME
 from safeconduct.decision import rules
 from safeconduct.decision.inquiry import Inquiry
+from safeconduct.decision.response import Reason
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.vocabulary import (
     Affiliation,
     ClearanceState,
@@ -30,6 +32,7 @@ DELEGATED_AUTHENTICATION_SECONDS: Final = 24 * 3600
 _C0, _C1, _C2, _C3 = Level.C0, Level.C1, Level.C2, Level.C3
 _VALID, _SUSPENDED = PassportStatus.VALID, PassportStatus.SUSPENDED
 _CLEAR, _MATCH, _POSSIBLE, _NONE = Screening.CLEAR, Screening.MATCH, Screening.POSSIBLE, Screening.NONE
+_BLOCKED = Outcome.BLOCKED
 HELD: Final = frozenset(
     {
         ClearanceState.INTERIM,
@@ -182,6 +185,32 @@ def _screened(inquiry: Inquiry, outcome: Screening, whom: str) -> None:
         inquiry.deny(rules.LIST_MATCH, f"{whom} matches a list", withheld=True)
     elif outcome is _POSSIBLE:
         inquiry.deny(rules.LIST_POSSIBLE, f"a possible match of {whom} is not resolved", withheld=True)
+
+
+def check_ownership(inquiry: Inquiry) -> None:
+    """Who owns the organisation, as each regime in force reads it: blocked or unknown denies, withheld from the caller."""
+    organisation = inquiry.organisation or _enrolled_organisation(inquiry)
+    ownership = organisation.ownership if organisation is not None else None
+    if ownership is None:
+        return
+    for finding in ownership.findings:
+        for span in finding.spans:
+            # The clock alone begins and ends a regime, so each span has a say in how long the answer holds.
+            if inquiry.within(span.since, span.until):
+                blocked = span.outcome is _BLOCKED
+                rule = rules.OWNERSHIP_BLOCKED if blocked else rules.OWNERSHIP_UNKNOWN
+                said = "is blocked by its owners" if blocked else "may be blocked by its owners"
+                inquiry.reasons.append(
+                    Reason(
+                        code=rule.code,
+                        rule=finding.regime,
+                        version=finding.version,
+                        source=finding.source,
+                        detail=f"the organisation {said} under {finding.regime}",
+                        remedy=rule.remedy,
+                        withheld=True,
+                    )
+                )
 
 
 def check_organisation(inquiry: Inquiry) -> None:

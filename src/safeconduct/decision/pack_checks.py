@@ -7,6 +7,7 @@ nothing; where both found it, the pack is cited in the core's reason. Refuses to
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import msgspec
 
@@ -27,9 +28,11 @@ from safeconduct.decision.order_checks import order_reason, unanswered_orders
 from safeconduct.decision.response import Reason
 from safeconduct.kernel.ids import DirectiveId
 from safeconduct.kernel.vocabulary import Binding, DirectiveKind, Level, UsPerson
-from safeconduct.policy.selection import Selection, selected
+from safeconduct.passport.claims import Claims
+from safeconduct.policy.selection import EAR_COUNTRY_GROUPS, Selection, selected
 from safeconduct.policy.slices import Clause, PolicyFailed, Question, Slice, compile_slices, forbidding
 from safeconduct.record.projections import DirectiveState
+from safeconduct.record.state import State
 
 _NONE: frozenset[str] = frozenset()
 # Facts that few packs read: they are worked out only for those whose text names one.
@@ -63,8 +66,15 @@ class Plan(msgspec.Struct, frozen=True, eq=False):
 
 
 @functools.lru_cache(maxsize=1024)
-def _plan(selection: Selection, closed: bool, cited: frozenset[str], age_limit: bool, enclave: bool) -> Plan:
-    waited_for = {"closed_stage": closed, "age_limit": age_limit, "enclave": enclave}
+def _plan(  # noqa: PLR0917 - a cache's key, in order
+    selection: Selection, closed: bool, cited: frozenset[str], age_limit: bool, enclave: bool, grouped: bool
+) -> Plan:
+    waited_for = {
+        "closed_stage": closed,
+        "age_limit": age_limit,
+        "enclave": enclave,
+        "country_groups": grouped,
+    }
     running = tuple(
         pack
         for pack in selection.packs
@@ -98,8 +108,9 @@ def check_packs(inquiry: Inquiry) -> None:
     registered = inquiry.deployment.registered if inquiry.deployment is not None else None
     enclave = inquiry.level >= _C4 or (registered is not None and registered.enclave is not None)
     minimum_age = inquiry.variant.registered.minimum_age
+    grouped = bool(inquiry.state.country_groups)
     try:
-        plan = _plan(selection, closed, cited, minimum_age is not None, enclave)
+        plan = _plan(selection, closed, cited, minimum_age is not None, enclave, grouped)
     except (PolicyFailed, ValueError) as error:
         inquiry.deny(rules.POLICY_FAILED, f"a policy cannot be run: {type(error).__name__}")
         return
@@ -133,10 +144,46 @@ def check_packs(inquiry: Inquiry) -> None:
             origin_attested=False,
             deployment_attested=False,
         )
+    if grouped:
+        question = _with_geography(inquiry, question)
     try:
         _ask(inquiry, plan, question, _open_orders(inquiry, plan) if plan.cited else [])
     except (PolicyFailed, ValueError) as error:
         inquiry.deny(rules.POLICY_FAILED, f"a policy could not be evaluated: {type(error).__name__}")
+
+
+def _with_geography(inquiry: Inquiry, question: Question) -> Question:
+    """With location, nationality and seat, as the country groups see them."""
+    state, location = inquiry.state, inquiry.request.location or ""
+    countries = nationality_of(inquiry.claims)
+    # Not disclosing the organisation must not hide where it has its seat.
+    name = inquiry.organisation_id or inquiry.holder.enrolled.organisation
+    organisation = state.organisations.get(name) if name is not None else None
+    return msgspec.structs.replace(
+        question,
+        location=location,
+        location_groups=country_groups_of(state, (location[:2],)),
+        nationality_known=countries is not None,
+        nationality_groups=country_groups_of(state, countries or ()),
+        seat_groups=country_groups_of(state, (organisation.registered.country,))
+        if organisation is not None
+        else (),
+    )
+
+
+def nationality_of(claims: Claims) -> tuple[str, ...] | None:
+    """The countries that count as a person's under the EAR: the derived claim where it was disclosed (15 CFR 734.13(b)), else
+    every citizenship disclosed; None when neither was.
+    """
+    return claims.deemed_export_under("ear") or claims.citizenships
+
+
+def country_groups_of(state: State, countries: Iterable[str]) -> tuple[str, ...]:
+    """The groups that any of these countries (ISO 3166-1 alpha-2) is in, ordered, each once."""
+    held = state.country_groups.get(EAR_COUNTRY_GROUPS)
+    if held is None:
+        return ()
+    return tuple(sorted({group for country in countries for group in held.groups.get(country, ())}))
 
 
 def _ask(inquiry: Inquiry, plan: Plan, question: Question, orders: list[DirectiveState]) -> None:

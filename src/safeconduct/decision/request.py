@@ -28,7 +28,7 @@ class DecisionRequest(msgspec.Struct, frozen=True, omit_defaults=True, cache_has
     mandates: from the human's down to the asking agent's; empty for a human.
     variant: as named by the caller; unknown text gives MODEL_UNKNOWN.
     deployment: the resolved deployment, or None in a dry run that asks for any.
-    location: ISO 3166-1 alpha-2 of the network address, as evidence only; None when unknown.
+    location: ISO 3166-1 alpha-2 (or ISO 3166-2, e.g. `UA-43`) of the network address, as evidence only; None when unknown.
     network_permitted: False when a gateway key came from outside its source-network list.
     """
 

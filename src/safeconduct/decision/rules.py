@@ -20,9 +20,6 @@ NEVER: Final = 253_402_300_799
 NOT_YET_EMITTED: Final = frozenset(
     {
         Code.ACCESS_RESTRICTED,
-        Code.OWNERSHIP_BLOCKED,
-        Code.OWNERSHIP_UNKNOWN,
-        Code.COUNTRY_EMBARGO,
         Code.LOCATION_CONFLICT,
         Code.RETENTION_MODE,
         Code.DIRECTIVE_CONFLICT,
@@ -111,6 +108,18 @@ EVIDENCE = Rule(
     Code.EVIDENCE_EXPIRED,
     "Safeconduct rules, section 1",
     "renew the evidence that has expired",
+)
+OWNERSHIP_BLOCKED = Rule(
+    "core.ownership",
+    Code.OWNERSHIP_BLOCKED,
+    "Safeconduct rules, section 5 (ownership)",
+    "write to the operator",
+)
+OWNERSHIP_UNKNOWN = Rule(
+    "core.ownership",
+    Code.OWNERSHIP_UNKNOWN,
+    "Safeconduct rules, section 5 (ownership)",
+    "write to the operator",
 )
 LIST_MATCH = Rule(
     "core.screening", Code.LIST_MATCH, "Safeconduct rules, section 5 (screening)", "write to the operator"

@@ -1,7 +1,7 @@
 """Validation of a policy pack before it is published.
 
 Owns what a pack must be to enter the record: Cedar that fits the schema, only `forbid`, every policy with its own id, code,
-source and remedy. Refuses packs that could permit, that cite nothing, or that are too large for a slice.
+source and remedy; or the data of an ownership regime. Refuses packs that could permit, that cite nothing, or that are too large for a slice.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 import cedarpy
 
+from safeconduct.identity.ownership.regime import read_regime
 from safeconduct.kernel.canonical import sha256_hex
 from safeconduct.kernel.errors import InvalidInput
 from safeconduct.kernel.ids import check_name
@@ -21,6 +22,7 @@ from safeconduct.policy.slices import MAX_POLICIES
 from safeconduct.record.events.trust import PackPublished
 
 STATUSES: Final = ("draft", "active", "suspended", "rescinded")
+KINDS: Final = ("decision", "computation")
 ANNOTATIONS: Final = ("id", "code", "source", "detail", "remedy")
 
 
@@ -34,11 +36,11 @@ def validate(pack: PackPublished) -> None:
     check_name(pack.pack, "pack")
     if not pack.version:
         raise InvalidInput("a version is expected", field="version")
-    if pack.kind != "decision":
+    if pack.kind not in KINDS:
         raise InvalidInput(
             f"packs of kind {pack.kind[:40]!r} are not run by this build",
             field="kind",
-            remedy="use `decision`",
+            remedy="use `decision` or `computation`",
         )
     if pack.status not in STATUSES:
         raise InvalidInput(
@@ -52,6 +54,16 @@ def validate(pack: PackPublished) -> None:
         raise InvalidInput("it would end before it begins", field="effective_until")
     if sha256_hex(pack.policies.encode()) != pack.sha256:
         raise InvalidInput("the digest is not that of the policies", field="sha256")
+    if pack.kind == "computation":
+        if not pack.policies.lstrip().startswith("{"):
+            raise InvalidInput(
+                "of packs of kind 'computation' only ownership regimes are published",
+                field="kind",
+                remedy="give the regime's data as JSON in `policies`",
+            )
+        if read_regime(pack.policies, version=pack.version).regime != pack.pack:
+            raise InvalidInput("the regime in it has another name", field="policies.regime")
+        return
     scope = pack.parameters.get("scope")
     if scope not in SCOPES:
         raise InvalidInput(

@@ -14,7 +14,9 @@ from immutables import Map
 from safeconduct.policy.slices import Source
 from safeconduct.record.projections import PackState
 
-SCOPES: Final = ("every_request", "closed_stage", "cited_order", "age_limit", "enclave")
+SCOPES: Final = ("every_request", "closed_stage", "cited_order", "age_limit", "enclave", "country_groups")
+EAR_COUNTRY_GROUPS: Final = "us.ear.740.supplement1"
+"""The name under which the groups of 15 CFR part 740, supplement no. 1 are recorded."""
 
 
 class ActivePack(msgspec.Struct, frozen=True, cache_hash=True):

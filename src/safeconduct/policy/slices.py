@@ -52,6 +52,11 @@ class Question(msgspec.Struct, frozen=True):
     enclave_asked: bool = False
     origin_attested: bool = False
     deployment_attested: bool = False
+    location: str = ""
+    location_groups: tuple[str, ...] = ()
+    nationality_known: bool = True
+    nationality_groups: tuple[str, ...] = ()
+    seat_groups: tuple[str, ...] = ()
 
 
 class Clause(msgspec.Struct, frozen=True):

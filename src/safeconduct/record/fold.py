@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from safeconduct.record import (
     fold_authorizations,
     fold_cases,
+    fold_geography,
     fold_holders,
     fold_orders,
+    fold_ownership,
     fold_quotas,
     fold_registrations,
     fold_screening,
@@ -32,6 +34,8 @@ FOLDS: dict[type, Callable[[Any, Any], Changes]] = {
     **fold_cases.FOLDS,
     **fold_authorizations.FOLDS,
     **fold_orders.FOLDS,
+    **fold_ownership.FOLDS,
+    **fold_geography.FOLDS,
     **fold_quotas.FOLDS,
     **fold_screening.FOLDS,
 }

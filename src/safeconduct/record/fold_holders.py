@@ -42,7 +42,11 @@ if TYPE_CHECKING:
 
 def _organisation(state: State, event: OrganisationRegistered) -> dict[str, Any]:
     known = state.organisations.get(event.organisation)
-    entry = OrganisationState(registered=event, standing=known.standing if known is not None else None)
+    entry = (
+        OrganisationState(registered=event)
+        if known is None
+        else msgspec.structs.replace(known, registered=event)
+    )
     by_lei, by_registry = state.by_lei, state.by_registry
     touched = set(identifiers_of(event))
     if known is not None:

@@ -39,6 +39,7 @@ from safeconduct.record.events.holders import (
     TermsSigned,
 )
 from safeconduct.record.events.orders import DirectiveImported, OrganisationEntry, OrgListPublished
+from safeconduct.record.events.ownership import OwnershipAssessed
 from safeconduct.record.events.quotas import MeteringSet
 from safeconduct.record.events.registrations import (
     CertificationRecorded,
@@ -95,10 +96,11 @@ class DeploymentState(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrganisationState(msgspec.Struct, frozen=True, gc=False):
-    """An organisation; `standing` is None until it was verified or screened."""
+    """An organisation; `standing` is None until it was verified or screened, `ownership` until an edge or list named it."""
 
     registered: OrganisationRegistered
     standing: OrganisationStandingChanged | None = None
+    ownership: OwnershipAssessed | None = None
 
 
 class ClearanceHeld(msgspec.Struct, frozen=True, gc=False):

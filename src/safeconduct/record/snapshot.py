@@ -29,6 +29,7 @@ _PACKAGES: Final = ("safeconduct.record", "safeconduct.record.events")
 _MODULES: Final = (
     ("safeconduct.authorization", "predicate.py"),
     ("safeconduct.registry", "finding.py"),
+    ("safeconduct.identity.ownership", "regime.py"),
     ("safeconduct.kernel", "vocabulary.py"),
 )
 

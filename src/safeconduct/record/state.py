@@ -32,7 +32,9 @@ from safeconduct.kernel.ids import (
 )
 from safeconduct.record.events import Event
 from safeconduct.record.events.cases import SubjectErased
+from safeconduct.record.events.geography import CountryGroupsImported
 from safeconduct.record.events.holders import MisuseSignalReceived
+from safeconduct.record.events.ownership import OwnershipImported
 from safeconduct.record.events.quotas import QuotaSet
 from safeconduct.record.events.registrations import ModelRegistered, ProviderRegistered
 from safeconduct.record.events.screening import ScreeningListPutInForce
@@ -62,6 +64,8 @@ class State(msgspec.Struct, frozen=True, eq=True):
     """The fold of the first `position` entries of the record.
 
     The first block is the things themselves by id. The second is indexes over them, never set by an event directly:
+    ownership_files: by SHA-256, the files of edges and designations that were imported.
+    country_groups: by regulation, the groups imported last.
     instance_keys: by kid, those that a rotation brought or ended; empty while every key is its first.
     grants_to: (`"subject"`, subject, variant), (`"group"`, (organisation, group), variant) or
     (`"organisation"`, organisation, variant) -> grants that name exactly that grantee and variant and have not ended.
@@ -99,6 +103,8 @@ class State(msgspec.Struct, frozen=True, eq=True):
     legal_holds: Map[SubjectId, tuple[str, ...]] = Map()
     erased: Map[SubjectId, SubjectErased] = Map()
     screening_lists: Map[str, ScreeningListPutInForce] = Map()
+    ownership_files: Map[str, OwnershipImported] = Map()
+    country_groups: Map[str, CountryGroupsImported] = Map()
 
     deployments_of: Map[VariantId, tuple[DeploymentId, ...]] = Map()
     variants_of: Map[ModelId, tuple[VariantId, ...]] = Map()

@@ -6,6 +6,7 @@ from tests.support.worlds import DAY, JURISDICTION, plain_world
 
 from safeconduct.decision.evaluation import NOT_YET_EMITTED, decide, terminal
 from safeconduct.decision.response import Deny, Permit
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.vocabulary import (
     TERMINAL_CODES,
     Affiliation,
@@ -23,6 +24,7 @@ from safeconduct.kernel.vocabulary import (
     Surface,
     UsPerson,
 )
+from safeconduct.policy.selection import EAR_COUNTRY_GROUPS
 from safeconduct.record.events import (
     ClearanceChanged,
     DeploymentRetired,
@@ -33,6 +35,7 @@ from safeconduct.record.events import (
     StandingChanged,
     SubjectScreened,
 )
+from safeconduct.record.events.geography import CountryGroupsImported
 
 SCENARIOS = []
 
@@ -308,6 +311,54 @@ def _screened(world, outcome):
     return world.add(
         SubjectScreened(subject="ann", screening=outcome, screened_at=world.start, list_digests=())
     )
+
+
+@scenario(Code.OWNERSHIP_BLOCKED)
+def organisation_owned_by_somebody_blocked():
+    world, request = c2()
+    return world.owned("org-a", Outcome.BLOCKED), request
+
+
+@scenario(Code.OWNERSHIP_UNKNOWN)
+def organisation_perhaps_owned_by_somebody_blocked():
+    world, request = c2()
+    return world.owned("org-a", Outcome.UNKNOWN), request
+
+
+@scenario(Code.AFFILIATION_UNPROVEN, Code.OWNERSHIP_BLOCKED)
+def not_disclosing_the_organisation_does_not_hide_who_owns_it():
+    world, request = c2()
+    world.owned("org-a", Outcome.BLOCKED)
+    return world, world.disclosing(request, organisation=None)
+
+
+@scenario(Code.OWNERSHIP_BLOCKED)
+def what_a_registration_says_anew_does_not_lift_what_its_owners_make_of_it():
+    world, request = c2()
+    world.owned("org-a", Outcome.BLOCKED)
+    return world.organisation("org-a"), request
+
+
+def test_a_regime_begins_and_ends_by_the_clock_alone_and_the_answer_says_when():
+    world, request = c2()
+    world.owned("org-a", Outcome.BLOCKED, world.now + 10, world.now + 20)
+    state = world.state
+    before = decide(request, state, world.now)
+    assert isinstance(before, Permit)
+    assert before.valid_until == world.now + 10
+    during = decide(request, state, world.now + 10)
+    assert during.codes == (Code.OWNERSHIP_BLOCKED,)
+    assert during.valid_until == world.now + 20
+    assert all(one.withheld and one.rule == "us.ofac50" for one in during.reasons)
+    assert isinstance(decide(request, state, world.now + 20), Permit)
+
+
+@scenario(Code.COUNTRY_EMBARGO)
+def a_request_from_a_country_under_embargo():
+    world, request = c2()
+    groups = {"SM": ("E:1",)}
+    world.add(CountryGroupsImported(EAR_COUNTRY_GROUPS, "2026-01-01", "00", groups, "op", 0))
+    return world, msgspec.structs.replace(request, location="SM")
 
 
 @scenario(Code.LIST_MATCH)

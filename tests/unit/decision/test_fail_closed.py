@@ -11,6 +11,7 @@ from safeconduct.decision.evaluation import CHECKS, decide
 from safeconduct.decision.explanation import RESTRICTED, describe, told, told_codes
 from safeconduct.decision.impact import preview
 from safeconduct.decision.response import Deny, Permit
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.canonical import sha256_hex
 from safeconduct.kernel.vocabulary import Code, Screening, SubjectKind, UsPerson, Visibility
 from safeconduct.policy.packs import load_shipped
@@ -149,7 +150,12 @@ def _restricted_answers():
         except_=({"organisation": {"in": "annex:a"}},),
         annexes={"a": ["org-z"]},
     )
-    for world in (listed, matched, ordered, foreign):
+    owned = plain_world()
+    owned.owned("org-a", Outcome.BLOCKED)
+    escalated = plain_world()
+    escalated.owned("org-a", Outcome.UNKNOWN, regime="us.bis.affiliates")
+    escalated.owned("org-a", Outcome.UNKNOWN, regime="uk.own")
+    for world in (listed, matched, ordered, foreign, owned, escalated):
         yield decide(world.request("ann", "model-x"), world.state, world.now)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from safeconduct.identity.customer_file import CustomerFile
+from safeconduct.identity.ownership.edge import EdgeKind
+from safeconduct.identity.ownership.regime import Outcome
 from safeconduct.kernel.canonical import sha256_hex
 from safeconduct.policy.slices import Question
 from safeconduct.record.events.trust import PackPublished
@@ -33,6 +35,18 @@ class CompletenessCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     missing: tuple[str, ...]
 
 
+class OwnershipCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A test case of a regime: edges (owner, owned, percent, kind), listed (node, list, programmes), and what is
+    expected of nodes on a day.
+    """
+
+    name: str
+    edges: tuple[tuple[str, str, str, EdgeKind], ...]
+    listed: tuple[tuple[str, str, tuple[str, ...]], ...]
+    on: str
+    expect: dict[str, Outcome]
+
+
 class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`pack.json`. Times are seconds since the epoch."""
 
@@ -48,13 +62,20 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, Any]
 
 
-def _folders(kind: str) -> list[Traversable]:
+_CEDAR, _REGIME = "rule.cedar", "rule.json"
+
+
+def _folders(kind: str, rule: str = "") -> list[Traversable]:
+    """Folders of packs of a kind; rule: those that hold such a file, or (empty) no regime."""
     root = resources.files(__package__ or __name__)
     return sorted(
         (
             folder
             for folder in root.iterdir()
-            if folder.is_dir() and (folder / "pack.json").is_file() and _metadata(folder).kind == kind
+            if folder.is_dir()
+            and (folder / "pack.json").is_file()
+            and _metadata(folder).kind == kind
+            and ((folder / rule).is_file() if rule else not (folder / _REGIME).is_file())
         ),
         key=lambda folder: folder.name,
     )
@@ -64,12 +85,11 @@ def _metadata(folder: Traversable) -> Metadata:
     return msgspec.json.decode((folder / "pack.json").read_bytes(), type=Metadata)
 
 
-def load_shipped(recorded_at: int = 0) -> list[PackPublished]:
-    """The shipped decision packs as events, ordered by id. recorded_at: seconds, when they enter the record."""
+def _load(kind: str, rule: str, recorded_at: int) -> list[PackPublished]:
     found = []
-    for folder in _folders("decision"):
+    for folder in _folders(kind, rule):
         metadata = _metadata(folder)
-        policies = (folder / "rule.cedar").read_text("utf-8")
+        policies = (folder / rule).read_text("utf-8")
         found.append(
             PackPublished(
                 **msgspec.structs.asdict(metadata),
@@ -81,6 +101,24 @@ def load_shipped(recorded_at: int = 0) -> list[PackPublished]:
     return found
 
 
+def load_shipped(recorded_at: int = 0) -> list[PackPublished]:
+    """The shipped decision packs as events, ordered by id. recorded_at: seconds, when they enter the record."""
+    return _load("decision", _CEDAR, recorded_at)
+
+
+def load_regimes(recorded_at: int = 0) -> list[PackPublished]:
+    """The shipped ownership regimes as events, ordered by id."""
+    return _load("computation", _REGIME, recorded_at)
+
+
+def load_ownership_cases() -> dict[str, tuple[OwnershipCase, ...]]:
+    """The test cases of each shipped regime, by pack id."""
+    return {
+        folder.name: msgspec.json.decode((folder / "cases.json").read_bytes(), type=tuple[OwnershipCase, ...])
+        for folder in _folders("computation", _REGIME)
+    }
+
+
 def load_cases() -> dict[str, tuple[Case, ...]]:
     """The test cases of each shipped decision pack, by pack id."""
     return {
@@ -90,7 +128,7 @@ def load_cases() -> dict[str, tuple[Case, ...]]:
 
 
 def load_computations() -> dict[str, tuple[Metadata, tuple[CompletenessCase, ...]]]:
-    """The shipped computation packs with their test cases, by pack id. They run where they are asked, not per request."""
+    """The shipped completeness packs with their test cases, by pack id. They run where they are asked, not per request."""
     return {
         folder.name: (
             _metadata(folder),

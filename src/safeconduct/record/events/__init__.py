@@ -22,6 +22,7 @@ from safeconduct.record.events.authorizations import (
     ProjectEnded,
 )
 from safeconduct.record.events.cases import KycCaseChanged, KycCaseOpened, LegalHoldChanged, SubjectErased
+from safeconduct.record.events.geography import CountryGroupsImported
 from safeconduct.record.events.holders import (
     GatewayKeyRegistered,
     GatewayKeyRevoked,
@@ -38,6 +39,7 @@ from safeconduct.record.events.holders import (
     TermsSigned,
 )
 from safeconduct.record.events.orders import DirectiveImported, OrgListPublished
+from safeconduct.record.events.ownership import OwnershipAssessed, OwnershipImported
 from safeconduct.record.events.quotas import MeteringSet, QuotaEnded, QuotaSet
 from safeconduct.record.events.registrations import (
     CertificationRecorded,
@@ -66,6 +68,7 @@ Event = Union[
     CertificationRecorded,
     ClearanceChanged,
     ClearanceGranted,
+    CountryGroupsImported,
     DeploymentCredentialReplaced,
     DeploymentRegistered,
     DeploymentRetired,
@@ -92,6 +95,8 @@ Event = Union[
     OrgListPublished,
     OrganisationRegistered,
     OrganisationStandingChanged,
+    OwnershipAssessed,
+    OwnershipImported,
     PackPublished,
     PackStatusChanged,
     PassportIssued,

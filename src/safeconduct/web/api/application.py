@@ -24,6 +24,7 @@ from safeconduct.web.api.access import allow, caller_of, declares_access, guard,
 from safeconduct.web.api.applying import applying
 from safeconduct.web.api.authenticators import authenticators
 from safeconduct.web.api.casework import casework
+from safeconduct.web.api.countries import countries
 from safeconduct.web.api.deciding import deciding
 from safeconduct.web.api.devices import devices
 from safeconduct.web.api.following import following
@@ -34,6 +35,7 @@ from safeconduct.web.api.metrics import metrics
 from safeconduct.web.api.node import ApiNode
 from safeconduct.web.api.ordering import ordering
 from safeconduct.web.api.organisations import organisations
+from safeconduct.web.api.ownership import ownership
 from safeconduct.web.api.quotas import quotas
 from safeconduct.web.api.readings import readings
 from safeconduct.web.api.registering import registering
@@ -163,6 +165,8 @@ def create_application(node: ApiNode) -> Litestar:
                     *keeping,
                     *quotas,
                     *screening,
+                    *ownership,
+                    *countries,
                     *following,
                     metrics,
                 ],
