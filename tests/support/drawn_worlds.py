@@ -112,9 +112,9 @@ def draw(dice: Dice) -> Drawn:
             "verified_until": dice.mostly(LATER, NOW, NOW - 9, share=0.015),
             "suspended": dice.mostly(False, True, share=0.01),
             # What its owners make of it, and from when to when: a regime's dates are a matter of the clock alone.
-            "owned": dice.mostly("clear", "blocked", "unknown", share=0.04),
-            "owned_from": dice.mostly(0, NOW, NOW + 1, share=0.15),
-            "owned_until": dice.mostly(LATER, NOW, NOW + 1, share=0.15),
+            "owned": dice.mostly("clear", "blocked", "unknown", share=0.035),
+            "owned_from": dice.mostly(0, NOW, NOW + 1, share=0.1),
+            "owned_until": dice.mostly(LATER, NOW, NOW + 1, share=0.1),
             # A subsidiary: nothing is inherited from the owner.
             "parent": "org-a" if name == "org-b" else None,
         }
