@@ -149,8 +149,9 @@ def impact_of(
     apart[rows_of(columns.names, view.singles | agents)] = True
     chosen = Classes(columns, before, after, at, ends=view.ended, projects=projects).find(apart)
     outcomes: list[Outcome] = []
+    organisations: list[OrganisationId] = columns.organisations.things
     for row in chosen.asked[firsts(chosen.classes)].tolist() if len(chosen.asked) else ():
-        claims = _claims(columns, int(chosen.passport[row]))
+        claims = _claims(columns, organisations, int(chosen.passport[row]))
         answered = asking.of_claims(columns.names[row], claims, kinds.asked)
         outcomes.append(outcome_of(answered, after, at, same, orders_only=orders_only, alike=kinds.alike))
     codes = chosen.classes.codes
@@ -202,12 +203,12 @@ def impact_of(
     )
 
 
-def _claims(columns: Columns, passport: int) -> Claims:
+def _claims(columns: Columns, organisations: Sequence[OrganisationId], passport: int) -> Claims:
     """The claims that a passport discloses, as far as decisions read them."""
     claimed = int(columns.claimed[passport])
     organisation: OrganisationId | None = None
     if claimed != NOBODY:
-        organisation = columns.organisations.things[claimed]
+        organisation = organisations[claimed]
     evidence = int(columns.evidence[passport])
     return msgspec.structs.replace(
         columns.profiles[int(columns.claims[passport])],

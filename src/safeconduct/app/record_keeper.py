@@ -33,10 +33,11 @@ Subscriber = Callable[[State, Sequence[Event]], None]
 
 def read_events(entries: Iterator[bytes], start: int = 0) -> Iterator[Event]:
     """Events of the record from entry `start` on. Raises LogCorrupt naming the entry that does not fit."""
+    read, opened, decoded = read_entry, open_body, decode
     for index, entry in enumerate(entries, start):
         try:
-            envelope = read_entry(entry)
-            event = decode(open_body(envelope))
+            envelope = read(entry)
+            event = decoded(opened(envelope))
         except SafeconductError as error:
             raise LogCorrupt(
                 f"entry {index} cannot be folded: {error}",

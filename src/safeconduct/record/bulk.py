@@ -39,10 +39,11 @@ _NOTHING: Final[dict[str, Any]] = {}
 
 
 # The four kinds that a long record is made of. Each as its fold, but without a map of what changed: drafts change in place.
+# Nothing is ever deleted from these maps, so a draft's changes hold no GONE.
 def _enrolled(state: Any, event: SubjectEnrolled) -> dict[str, Any]:
     """As `fold_holders`."""
     subjects = state.subjects
-    if subjects.get(event.subject) is not None:
+    if event.subject in subjects.changes or subjects.before.get(event.subject) is not None:
         return FOLDS[SubjectEnrolled](state, event)
     subjects.changes[event.subject] = SubjectState(event)
     return _NOTHING
@@ -50,32 +51,32 @@ def _enrolled(state: Any, event: SubjectEnrolled) -> dict[str, Any]:
 
 def _cleared(state: Any, event: ClearanceGranted) -> dict[str, Any]:
     """As `fold_authorizations`."""
-    known = state.subjects.get(event.subject)
+    subjects, name = state.subjects, event.subject
+    known = subjects.changes.get(name) or subjects.get(name)
     if known is not None:
-        held = ClearanceHeld(event, event.state)
-        state.subjects.changes[event.subject] = replace(known, clearance=held)
+        subjects.changes[name] = replace(known, clearance=ClearanceHeld(event, event.state))
     return _NOTHING
 
 
 def _passport(state: Any, event: PassportIssued) -> dict[str, Any]:
     """As `fold_holders`."""
     passports = state.passports
-    if passports.get(event.passport) is not None:
+    if event.passport in passports.changes or passports.before.get(event.passport) is not None:
         return _NOTHING
     passports.changes[event.passport] = PassportState(event)
     if event.status_index >= state.next_status_index:
         state.next_status_index = event.status_index + 1
-    known = state.subjects.get(event.subject)
+    subjects, name = state.subjects, event.subject
+    known = subjects.changes.get(name) or subjects.get(name)
     if known is not None:
-        held = (*known.passports, event.passport)
-        state.subjects.changes[event.subject] = replace(known, passports=held)
+        subjects.changes[name] = replace(known, passports=(*known.passports, event.passport))
     return _NOTHING
 
 
 def _grant(state: Any, event: GrantGiven) -> dict[str, Any]:
     """As `fold_authorizations`, but the index by variant is not kept up with each grant."""
     grants = state.grants
-    if grants.get(event.grant) is None:
+    if event.grant not in grants.changes and grants.before.get(event.grant) is None:
         grants.changes[event.grant] = GrantState(event)
         state.grants_to.note(event)
     return _NOTHING

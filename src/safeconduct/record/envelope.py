@@ -43,6 +43,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
 
 
+_sha256 = hashlib.sha256
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder(Envelope)
 
@@ -125,7 +126,7 @@ def open_body(envelope: Envelope) -> bytes:
     body = bytes(envelope.body)
     if not body:
         raise InvalidInput("the body is sealed", field=envelope.uid, remedy="give the unwrapping key")
-    if not envelope.sealed and hashlib.sha256(body).hexdigest() != envelope.commitment:
+    if not envelope.sealed and _sha256(body).hexdigest() != envelope.commitment:
         raise InvalidInput("the body does not fit its commitment", field=envelope.uid)
     return body
 

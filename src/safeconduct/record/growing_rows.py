@@ -16,6 +16,7 @@ from safeconduct.record.rows import GONE, RowCodec, Rows, hash_of, packed
 
 _KNOWN: Final = 200_000
 """Hashes of keys that were not found are kept for when they are put in, up to so many."""
+_NEAR: Final = 64
 
 
 class GrowingRows:
@@ -31,17 +32,14 @@ class GrowingRows:
 
     def _begin(self, rows: Rows) -> None:
         """With these rows, one after the other and nothing between them."""
-        self._hashes, self._lengths, self._starts = array("Q"), array("I"), array("Q")
-        self._data = bytearray()
+        self._hashes, self._lengths, self._data = array("Q"), array("I"), bytearray()
         self._dead = 0
-        at = 0
         for piece in rows.part(0, len(rows)):
             self._hashes += piece.hashes
             self._lengths += piece.lengths
             self._data += piece.data
-            for length in piece.lengths:
-                self._starts.append(at)
-                at += length
+        self._starts = array("Q", itertools.accumulate(self._lengths, initial=0))
+        self._starts.pop()
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -111,7 +109,11 @@ class GrowingRows:
             if wanted == last:
                 return None
             last = wanted
-            at = bisect_left(present, wanted, at)
+            # The next one is nearly always near.
+            near = at + _NEAR
+            at = bisect_left(present, wanted, at, min(count, near))
+            if at == near:
+                at = bisect_left(present, wanted, at)
             if at < count and present[at] == wanted:
                 key = keys[place]
                 if self._row(at)[0] != key or (at + 1 < count and present[at + 1] == wanted):
@@ -130,7 +132,10 @@ class GrowingRows:
         """
         encode, data, lengths = self.codec.encode, self._data, array("I")
         for key, value in changes.items():
-            row = encode(key, join(self._row(old[key][1])[1], value) if old and key in old else value)
+            if old and key in old:
+                row = encode(key, join(self._row(old[key][1])[1], value))
+            else:
+                row = encode(key, value)
             lengths.append(len(row))
             data += row
         return lengths

@@ -48,7 +48,7 @@ def _decode_other(kind: Any, value: Any) -> Any:
 
 # Deterministic, so that one state has one text.
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_other, order="deterministic")
-_encode_key = _encoder.encode
+_encode = _encode_key = _encoder.encode
 _blake2b, _from_bytes = hashlib.blake2b, int.from_bytes
 
 
@@ -89,12 +89,24 @@ def _struct_layout(kind: Any) -> tuple[Any, Callable[[Any], Any], Callable[[Any]
         return row, values_of, lambda found: kind(*found)
 
     packing = [(place, change) for place, change in enumerate(packs) if change is not None]
+    if len(packing) == 1:
+        only, its = packing[0]
 
-    def pack(value: Any) -> Any:
-        row = list(values_of(value))
-        for place, change in packing:
-            row[place] = change(row[place])
-        return row
+        def pack_one(value: Any) -> Any:
+            row = list(values_of(value))
+            row[only] = its(row[only])
+            return row
+
+        pack: Callable[[Any], Any] = pack_one
+    else:
+
+        def pack_some(value: Any) -> Any:
+            row = list(values_of(value))
+            for place, change in packing:
+                row[place] = change(row[place])
+            return row
+
+        pack = pack_some
 
     def unpack(found: Any) -> Any:
         return kind(
@@ -113,17 +125,23 @@ def hash_of(key: Any) -> int:
 class RowCodec:
     """How keys and values of one map become rows and come back. key, value: their types."""
 
-    __slots__ = ("_decode", "_pack", "_unpack")
+    __slots__ = ("_decode", "_pack", "_unpack", "encode")
 
     def __init__(self, key: Any, value: Any) -> None:
         row, self._pack, self._unpack = _layout(value)
         self._decode = msgspec.msgpack.Decoder(
             types.GenericAlias(tuple, (key, row)), dec_hook=_decode_other
         ).decode
+        # One row of a key and a value.
+        self.encode: Callable[[Any, Any], bytes] = self._encode if self._pack is None else self._encode_packed
 
-    def encode(self, key: Any, value: Any) -> bytes:
-        """One row."""
-        return _encoder.encode((key, value if self._pack is None else self._pack(value)))
+    def _encode(self, key: Any, value: Any) -> bytes:
+        return _encode((key, value))
+
+    def _encode_packed(self, key: Any, value: Any) -> bytes:
+        pack = self._pack
+        assert pack is not None
+        return _encode((key, pack(value)))
 
     def decode(self, row: memoryview) -> tuple[Any, Any]:
         """Key and value of a row. Raises msgspec.MsgspecError when it is not one."""
