@@ -63,15 +63,12 @@ def test_from_an_application_to_a_verified_organisation_and_a_lapse(cli, bench, 
     assert (listed["state"], listed["lei"]) == ("refresh_due", LEI)
     assert "Made-up" not in cli("list")
     assert "note" in cli("show", "acme-sample", "--as", "auditor")
-
-
-def test_a_register_extract_needs_its_number(cli, bench, tmp_path):
+    # A register's extract needs its number, and does not outweigh an index that says the number lapsed.
     extract = tmp_path / "extract.pdf"
     extract.write_bytes(b"made up")
     words = ("decide", "acme-sample", "--outcome", "approved", "--rationale", "x")
     assert "--register-extract" in cli(*words, "--register-extract", extract, status=2)
     words = (*words, "--register-extract", extract, "--register-number", "4711")
-    # The index still says that the number lapsed.
     assert "contradicts" in cli(*words, status=1)
 
 

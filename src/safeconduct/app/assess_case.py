@@ -24,6 +24,7 @@ from safeconduct.identity.evidence import (
 )
 from safeconduct.identity.evidence_import import AgreedTerms, PersonEvidence, RequestedClearance
 from safeconduct.identity.kyc_case import Basis, KycCase
+from safeconduct.identity.kyc_fields import documents_of
 from safeconduct.identity.nationality import Citizenship, Residency
 from safeconduct.identity.screening.result import ScreeningResult
 from safeconduct.kernel.ids import OrganisationId
@@ -183,11 +184,12 @@ def us_status(person: PersonFile, *, now: int) -> UsStatus:
     """The status as far as evidence shows it. What nobody gains by may be stated; what opens doors has to be shown."""
     stated = person.application.us_status if person.application is not None else UsStatus.UNDECLARED
     left_out = disputed(person)
+    country = documents_of("us_status")
     for document in usable(person):
-        if document.country == "US" and document.validations and document.id not in left_out:
+        if document.country == country and document.validations and document.id not in left_out:
             return UsStatus.CITIZEN
     for document in usable(person):
-        permit = document.kind == "residence_permit" and document.issuer == "US" and genuine(document, now)
+        permit = document.kind == "residence_permit" and document.issuer == country and genuine(document, now)
         if permit and document.id not in left_out and stated in _RESIDENTS:
             return stated
     return stated if stated is UsStatus.OTHER else UsStatus.UNDECLARED

@@ -20,6 +20,7 @@ class KycField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A field. asked_from: the level from which it is asked. erasable: goes when the person is erased.
 
     kept_days: days it is kept after the case has ended although the person asked for erasure; kept_source: the law.
+    shown_by: the country (ISO 3166-1 alpha-2) whose documents show it, where only one's do.
     """
 
     field: str
@@ -29,6 +30,7 @@ class KycField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     erasable: bool
     kept_days: int
     kept_source: str | None
+    shown_by: str | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +63,12 @@ def read_fields(data: bytes) -> tuple[KycField, ...]:
 def kyc_fields() -> tuple[KycField, ...]:
     """The fields of this release, in the order in which they are asked."""
     return read_fields(resources.files("safeconduct.identity").joinpath("kyc_fields.json").read_bytes())
+
+
+def documents_of(field: str) -> str | None:
+    """The country whose documents show a field. Raises KeyError."""
+    found = {one.field: one.shown_by for one in kyc_fields()}
+    return found[field]
 
 
 def kept_until(field: str, ended: int) -> int | None:
