@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_ARGS ?=
-BENCHES ?= audit_append record_home decide impact state quotas ownership gateway cutoff screening
+BENCHES ?= audit_append record_home decide impact state quotas ownership gateway cutoff screening rescreen
 SECONDS ?= 20
 FUZZ_ARGS ?=
 

@@ -65,7 +65,7 @@ bases = st.builds(
     missing=st.just(("something",)),
     screening=st.sampled_from(list(Screening)),
     screened_at=st.just(0),
-    cleared=st.booleans(),
+    same_data=st.booleans(),
     document_until=st.one_of(st.none(), st.integers(0, 4_000 * DAY)),
     clearance_until=st.one_of(st.none(), st.integers(0, 4_000 * DAY)),
     open_alerts=st.sampled_from([0, 0, 0, 1]),
@@ -131,8 +131,8 @@ class CaseMachine(RuleBasedStateMachine):
         assert before.rating is not None
         assert before.rating.risk is not Risk.PROHIBITED
         assert not basis.open_alerts
-        assert basis.screening in (Screening.CLEAR, Screening.POSSIBLE, Screening.NONE)
-        assert basis.screening is not Screening.POSSIBLE or basis.cleared
+        assert basis.screening in (Screening.CLEAR, Screening.NONE)
+        assert basis.same_data
         assert basis.screening is not Screening.NONE or level < Level.C2
         most = POLICY.refresh(before.rating.risk)
         assert self.now < after.approval.until <= self.now + most

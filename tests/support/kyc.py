@@ -14,6 +14,7 @@ from safeconduct.app.add_kyc_document import AddKycDocument, add_kyc_document
 from safeconduct.app.assign_kyc_case import assign_kyc_case
 from safeconduct.app.attest_affiliation import attest_affiliation
 from safeconduct.app.check_liveness import LivenessDesk, open_liveness_session, simulate_liveness_result
+from safeconduct.app.clear_screening_match import ClearMatch, clear_screening_match
 from safeconduct.app.collect_passport import collect_passport
 from safeconduct.app.decide_kyc_case import DecideKycCase, decide_kyc_case
 from safeconduct.app.document_authorities import ImportAuthorities, import_authorities
@@ -114,6 +115,15 @@ class KycBench:
         """Assign and screen: the case is under review."""
         assign_kyc_case(self.desk, self.reviewer(party), case)
         return screen_kyc_case(self.desk, self.reviewer(party), case, version=self.version(case))
+
+    def clear_match(
+        self, case, rationale="Born in another decade, of another nationality.", party="analyst", **given
+    ):
+        """Clear a hit, on the case as it is now."""
+        ask = ClearMatch(
+            version=given.pop("version", None) or self.version(case), rationale=rationale, **given
+        )
+        return clear_screening_match(self.desk, self.reviewer(party), case, ask)
 
     def rate(self, case, risk=Risk.STANDARD, party="analyst"):
         return rate_kyc_case(

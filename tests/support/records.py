@@ -93,6 +93,13 @@ class MemoryVault:
     def names(self, kind: str) -> list[str]:
         return sorted(name for stored_kind, name in self._documents if stored_kind == kind)
 
+    def marks(self, kind: str) -> dict[str, bytes]:
+        return {
+            name: stored[1][:28]
+            for (stored_kind, name), stored in sorted(self._documents.items())
+            if stored_kind == kind
+        }
+
     def delete(self, kind: str, name: str) -> None:
         self._documents.pop((kind, name), None)
 

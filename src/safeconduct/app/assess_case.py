@@ -26,6 +26,7 @@ from safeconduct.identity.evidence_import import AgreedTerms, PersonEvidence, Re
 from safeconduct.identity.kyc_case import Basis, KycCase
 from safeconduct.identity.kyc_fields import documents_of
 from safeconduct.identity.nationality import Citizenship, Residency
+from safeconduct.identity.screening.party import ScreenedParty, standing_result
 from safeconduct.identity.screening.result import ScreeningResult
 from safeconduct.kernel.ids import OrganisationId
 from safeconduct.kernel.vocabulary import Affiliation, Compartment, Level, Screening, UsStatus
@@ -126,7 +127,7 @@ def person_evidence(person: PersonFile, asked: Asked, *, proofs: Proofs, now: in
         if proofs.verifications
         else None,
         authenticators=proofs.authenticators,
-        screening=_screening_that_counts(person),
+        screening=screening_that_counts(person),
         terms=tuple(
             AgreedTerms(terms=terms.terms, sha256=terms.sha256, signed_at=person.terms_at)
             for terms in (stated.terms if stated is not None else ())
@@ -135,17 +136,31 @@ def person_evidence(person: PersonFile, asked: Asked, *, proofs: Proofs, now: in
     )
 
 
-def _screening_that_counts(person: PersonFile) -> ScreeningResult | None:
-    """A possible match that a reviewer cleared counts as clear; of that very screening only."""
-    result = person.screening
-    if (
-        result is not None
-        and result.result is Screening.POSSIBLE
-        and person.cleared is not None
-        and person.cleared.screened_at == result.at
-    ):
-        return msgspec.structs.replace(result, result=Screening.CLEAR)
-    return result
+def screening_that_counts(person: PersonFile) -> ScreeningResult | None:
+    """What is left of the screening when the pairs that reviewers cleared no longer count."""
+    if person.screening is None:
+        return None
+    return standing_result(person.screening, person.cleared)
+
+
+def screened_person(person: PersonFile) -> ScreenedParty:
+    """Who is searched for: every name stated or written on a document."""
+    stated = person.application
+    documents = usable(person)
+    names = [stated.legal_name, *stated.other_names] if stated is not None else []
+    names += [f"{one.given_names} {one.surname}".strip() for one in documents if one.surname]
+    born = next((one.birth_date for one in documents if one.birth_date), None)
+    return ScreenedParty(
+        names=tuple(dict.fromkeys(name for name in names if name)),
+        birth_date=born or (stated.birth_date if stated is not None else None),
+        countries=tuple(
+            sorted(
+                {one.country for one in documents if one.country is not None}
+                | set((stated.citizenships if stated is not None else None) or ())
+            )
+        ),
+        documents=tuple((one.issuer, one.number) for one in documents if one.number),
+    )
 
 
 def genuine(document: HeldDocument, now: int) -> bool:
@@ -259,10 +274,7 @@ def basis_of(
     )
     granted = [event for event in events if isinstance(event, ClearanceGranted)]
     person = file.person
-    screening = person.screening
-    cleared = (
-        screening is not None and person.cleared is not None and person.cleared.screened_at == screening.at
-    )
+    screening = screening_that_counts(person)
     left_out = disputed(person)
     ends = [
         document.expires
@@ -276,7 +288,8 @@ def basis_of(
             missing=assessment.missing,
             screening=screening.result if screening is not None else Screening.NONE,
             screened_at=screening.at if screening is not None else 0,
-            cleared=cleared,
+            same_data=person.screening is None
+            or person.screening.party_sha256 == screened_person(person).digest(),
             document_until=max(ends) if ends else None,
             clearance_until=granted[0].valid_until if granted else None,
             open_alerts=len(person.open_alerts()),

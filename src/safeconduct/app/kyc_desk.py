@@ -6,43 +6,48 @@ good. Approvals come to the record as clearances computed from evidence; ends ta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
-from safeconduct.app.assess_case import DESK, Asked, Proofs, assess_case
+from safeconduct.app.assess_case import DESK, Asked, Proofs, assess_case, screening_that_counts
 from safeconduct.app.commit import commit_checked, instant
 from safeconduct.app.import_evidence import ASSESSMENT
-from safeconduct.app.kyc_files import KycFile, cases_of, commitment
+from safeconduct.app.kyc_files import KycFile, PersonFile, cases_of, commitment
 from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.scope import require_role
+from safeconduct.app.screen_party import ListScreener
 from safeconduct.authorization.clearance import HELD as HELD_CLEARANCES
 from safeconduct.authorization.misuse import open_signal
 from safeconduct.identity.documents.csca import CscaStore
 from safeconduct.identity.kyc_case import POLICY, KycCase, Policy, Reviewer
 from safeconduct.identity.kyc_ends import DOCUMENT_LOST, standing
+from safeconduct.identity.screening.party import PartyHit, open_hits
 from safeconduct.identity.screening.port import Screener
+from safeconduct.identity.screening.score import Band
 from safeconduct.kernel.errors import Forbidden, NotFound, UnsafeConfiguration
 from safeconduct.kernel.ids import OrganisationId, SubjectId
 from safeconduct.kernel.signing import VerifyingKey
-from safeconduct.kernel.vocabulary import CaseState, ClearanceState, PassportStatus, Role
+from safeconduct.kernel.vocabulary import CaseState, ClearanceState, PassportStatus, Role, Screening
 from safeconduct.record.events import Event
 from safeconduct.record.events.authorizations import ClearanceChanged
 from safeconduct.record.events.cases import KycCaseChanged, KycCaseOpened
-from safeconduct.record.events.holders import PassportStatusChanged
+from safeconduct.record.events.holders import PassportStatusChanged, SubjectScreened
 from safeconduct.record.state import State
 
+_STOPPING: Final = (Screening.MATCH, Screening.POSSIBLE)
 REVIEWERS: Final = (Role.ANALYST, Role.ADJUDICATOR)
 
 
 class KycDesk(msgspec.Struct, frozen=True):
-    """screener: None when there is none. authorities: whose documents are believed. proofs: what a person's authenticators and liveness checks came to."""
+    """lists: screens against the lists in force. screener: what stands in for it while there are none, or None. authorities: whose documents are believed. proofs: what a person's authenticators and liveness checks came to."""
 
     instance: Instance
     authorities: Callable[[], CscaStore]
     proofs: Callable[[SubjectId], Proofs]
     screener: Screener | None = None
+    lists: ListScreener | None = None
     policy: Policy = POLICY
 
     @property
@@ -54,13 +59,23 @@ class KycDesk(msgspec.Struct, frozen=True):
         """The instance's time, seconds."""
         return instant(self.instance)
 
+    def suspends(self, hits: Sequence[PartyHit]) -> bool:
+        """Whether one of these open hits stops at once whoever holds something: the block band does, others as the operator set it."""
+        return any(
+            one.hit.band is Band.BLOCK
+            or (self.lists is not None and self.lists.names.suspends(one.hit.list, one.hit.band))
+            for one in hits
+        )
+
     def screening(self) -> Screener:
-        """The provider of screening. Raises UnsafeConfiguration when there is none that this profile accepts."""
+        """The lists in force, or while there are none the development provider. Raises UnsafeConfiguration in production without either."""
+        if self.lists is not None and (self.production or self.instance.record.state.screening_lists):
+            return self.lists
         if self.screener is None or (self.production and self.screener.development):
             raise UnsafeConfiguration(
                 "no screening provider is configured that a production profile accepts",
                 field="screening",
-                remedy="configure one; until then nothing from C2 on is approved",
+                remedy="import lists; until then nothing from C2 on is approved",
             )
         return self.screener
 
@@ -149,6 +164,36 @@ def settle(desk: KycDesk, file: KycFile) -> int:
 
     commit_checked(desk.instance, check)
     return desk.instance.record.state.position
+
+
+def record_screening(desk: KycDesk, person: PersonFile) -> None:
+    """Bring the record in line with what screening says of somebody who is enrolled.
+
+    A match, or a possible one where the operator wants it, is recorded as what it is, and then every decision denies as
+    `ACCESS_RESTRICTED`; passport and clearance stay as they are, so nothing else tells. A possible match that suspends nobody is not
+    recorded. What was recorded is lowered when hits were cleared.
+    """
+    counts = screening_that_counts(person)
+    if counts is None or person.screening is None:
+        return
+    stops = desk.suspends(open_hits(person.screening, person.cleared))
+    event = SubjectScreened(
+        subject=person.subject,
+        screening=counts.result,
+        screened_at=counts.at,
+        list_digests=counts.digests(),
+    )
+
+    def check(state: State) -> list[Event]:
+        known = state.subjects.get(person.subject)
+        if known is None or known.screening == event:
+            return []
+        held = known.screening.screening if known.screening is not None else Screening.NONE
+        if held not in _STOPPING and (known.screening is None or event.screening in _STOPPING) and not stops:
+            return []
+        return [event]
+
+    commit_checked(desk.instance, check)
 
 
 def _changes_what_stands(case: KycCase, state: State) -> bool:

@@ -18,7 +18,7 @@ from safeconduct.identity.evidence import Strength, Validation
 from safeconduct.identity.evidence_import import normal_number
 from safeconduct.identity.kyc_application import Application
 from safeconduct.identity.kyc_case import KycCase
-from safeconduct.identity.screening.result import ScreeningResult
+from safeconduct.identity.screening.party import ClearedPair, PartyScreening
 from safeconduct.kernel.errors import Conflict, NotFound
 from safeconduct.kernel.ids import OrganisationId, SubjectId
 from safeconduct.kernel.vocabulary import Affiliation
@@ -99,15 +99,6 @@ class CaseAlert(msgspec.Struct, frozen=True):
     counts: bool = False
 
 
-class Cleared(msgspec.Struct, frozen=True):
-    """A possible match that a reviewer cleared; of exactly the screening made at `screened_at`."""
-
-    by: str
-    rationale: str
-    at: int
-    screened_at: int
-
-
 class PersonFile(msgspec.Struct, frozen=True):
     """Everything the desk holds of one person; raw documents beside it. salt: hex, goes into every commitment.
 
@@ -122,9 +113,9 @@ class PersonFile(msgspec.Struct, frozen=True):
     application: Application | None = None
     documents: tuple[HeldDocument, ...] = ()
     terms_at: int = 0
-    screening: ScreeningResult | None = None
+    screening: PartyScreening | None = None
     screening_note: str = ""
-    cleared: Cleared | None = None
+    cleared: tuple[ClearedPair, ...] = ()
     attested: tuple[Attested, ...] = ()
     alerts: tuple[CaseAlert, ...] = ()
 

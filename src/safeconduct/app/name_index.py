@@ -54,11 +54,12 @@ def keys_of(name: Name, *, consonants: bool) -> Iterator[str]:
         yield f"={sound(name.initials[:-1])}"
 
 
-def _rarity(rows: int, found: int) -> int:
+def rarity(rows: int, found: int) -> int:
+    """What a key says that so many of all rows have; whole numbers, the same on every machine."""
     return round(256 * math.log(1 + rows / max(1, found)))
 
 
-def _sums(places: NDArray[np.int32], weights: NDArray[np.float64], minlength: int) -> NDArray[np.float64]:
+def sums(places: NDArray[np.int32], weights: NDArray[np.float64], minlength: int) -> NDArray[np.float64]:
     """Sum of the weights of each place."""
     return np.bincount(places, weights=weights, minlength=minlength).astype(np.float64, copy=False)
 
@@ -110,14 +111,14 @@ class NameIndex:
         order = np.argsort(key_of_pair, kind="stable")
         found = np.bincount(key_of_pair, minlength=len(numbers))
         # Whole numbers, so that sums and with them the order of candidates are the same on every machine.
-        weight = np.array([_rarity(len(rows), int(count)) for count in found] or [0], dtype=np.float32)
+        weight = np.array([rarity(len(rows), int(count)) for count in found] or [0], dtype=np.float32)
         is_bone = np.fromiter((key[0] in "~#" for key in numbers), dtype=np.bool_, count=len(numbers))
         said = weight[key_of_pair].astype(np.float64)
         self._rows_by_key: Final[NDArray[np.int32]] = row_of_pair[order]
         self._starts: Final[NDArray[np.int64]] = np.concatenate(([0], np.cumsum(found)))
         self._weight: Final[NDArray[np.float32]] = weight
-        self._norm: Final[NDArray[np.float64]] = _sums(row_of_pair, weights=said, minlength=len(rows))
-        self._bones: Final[NDArray[np.float64]] = _sums(
+        self._norm: Final[NDArray[np.float64]] = sums(row_of_pair, weights=said, minlength=len(rows))
+        self._bones: Final[NDArray[np.float64]] = sums(
             row_of_pair, weights=said * is_bone[key_of_pair], minlength=len(rows)
         )
         for made in (self._rows_by_key, self._starts, self._weight, self._norm, self._bones):
@@ -129,7 +130,7 @@ class NameIndex:
             return []
         own = 0.0
         limit = len(self.rows) * COMMON_SHARE
-        unknown = _rarity(len(self.rows), 1)
+        unknown = rarity(len(self.rows), 1)
         known: list[tuple[float, int]] = []
         for key in sorted(set(keys_of(name, consonants=name.consonantal))):
             number = self._numbers.get(key)
@@ -150,7 +151,7 @@ class NameIndex:
             weights.append(-minus)
         if not found:
             return []
-        scores = _sums(
+        scores = sums(
             np.concatenate(found),
             weights=np.repeat(np.array(weights, dtype=np.float64), [len(places) for places in found]),
             minlength=len(self.rows),

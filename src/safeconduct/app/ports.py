@@ -109,6 +109,10 @@ class Vault(Protocol):
         """Names of the stored documents of a kind, ordered."""
         ...
 
+    def marks(self, kind: str) -> dict[str, bytes]:
+        """By name of the stored documents of a kind, in order, bytes that differ whenever a document was written anew. Reads no document."""
+        ...
+
     def delete(self, kind: str, name: str) -> None:
         """Remove a document; no error when it is not there."""
         ...

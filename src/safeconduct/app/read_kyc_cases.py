@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from safeconduct.app.assess_case import asked_of, basis_of, disputed, usable
+import msgspec
+
+from safeconduct.app.assess_case import asked_of, basis_of, disputed, screened_person, usable
 from safeconduct.app.kyc_desk import REVIEWERS, KycDesk, reviewer_of
-from safeconduct.app.kyc_files import RAW, KycFile, PersonFile, all_cases, cases_of, load, mark_of
+from safeconduct.app.kyc_files import (
+    RAW,
+    KycFile,
+    PersonFile,
+    all_cases,
+    cases_of,
+    load,
+    load_person,
+    mark_of,
+)
 from safeconduct.app.open_kyc_case import subject_of
 from safeconduct.app.own_kyc_case import own_file
 from safeconduct.app.ports import Caller
@@ -18,6 +29,7 @@ from safeconduct.app.scope import require_role
 from safeconduct.app.submit_kyc_case import lacking
 from safeconduct.identity.kyc_case import EDITABLE, KycCase, check_assigned, clock, excluded, overdue
 from safeconduct.identity.kyc_ends import NOTICES
+from safeconduct.identity.screening.party import open_hits, standing_band, standing_result
 from safeconduct.identity.verified_claims import ShownDocument, verified_claims
 from safeconduct.kernel.errors import NotFound, SafeconductError
 from safeconduct.kernel.vocabulary import CaseState, Role
@@ -146,21 +158,39 @@ def for_applicant(desk: KycDesk, file: KycFile) -> Shown:
     ended = [vote for vote in case.votes if vote.round == case.round]
     asked = case.requests[-1] if case.state is CaseState.INFORMATION_REQUESTED else None
     return {
-        **{name: value for name, value in summary(desk, case).items() if name not in ("risk", "assigned")},
+        **{
+            name: value
+            for name, value in summary(desk, case).items()
+            if name not in ("risk", "assigned", "version")
+        },
         "notice": notice,
         "reasons": [reason for vote in ended for reason in vote.reasons]
         if case.state in (CaseState.REJECTED, CaseState.RETURNED_WITHOUT_ACTION)
         else [],
         "conditions": list(case.approval.conditions) if case.approval is not None else [],
-        "limited_by": case.approval.limited_by if case.approval is not None else None,
+        "limited_by": _told_limit(case.approval.limited_by) if case.approval is not None else None,
         "asked": list(asked.asks) if asked is not None else [],
         "answer_by": asked.due if asked is not None else None,
         "appeal": case.appeal,
         "lacking": list(lacking(desk, case, person, desk.now())) if case.state in EDITABLE else [],
         "application": person.application,
         "documents": _documents(person),
-        "assurance": _assurance(desk, file),
+        "assurance": _assurance(desk, _without_findings(file)),
     }
+
+
+def _without_findings(file: KycFile) -> KycFile:
+    """The file as if no list had named anybody: what was found there must not show in what their evidence amounts to."""
+    screening = file.person.screening
+    if screening is None:
+        return file
+    bare = msgspec.structs.replace(screening, hits=(), reasons=())
+    return msgspec.structs.replace(file, person=msgspec.structs.replace(file.person, screening=bare))
+
+
+def _told_limit(limited_by: str) -> str:
+    """What an approval ends with, as its holder is told: a finding on a list or an owner is nobody's business but the desk's."""
+    return "policy" if limited_by in ("list_change", "ownership_change") else limited_by
 
 
 def for_reviewer(desk: KycDesk, file: KycFile) -> Shown:
@@ -181,9 +211,7 @@ def for_reviewer(desk: KycDesk, file: KycFile) -> Shown:
             for shown, one in zip(_documents(person), person.documents, strict=True)
         ],
         "verifications": list(desk.proofs(case.subject).verifications),
-        "screening": person.screening,
-        "screened_by": person.screening_note,
-        "cleared": person.cleared,
+        **matches_of(file),
         "affiliations": list(person.attested),
         "alerts": list(person.alerts),
         "rating": case.rating,
@@ -194,6 +222,71 @@ def for_reviewer(desk: KycDesk, file: KycFile) -> Shown:
         "history": list(case.history),
         "assurance": _assurance(desk, file),
     }
+
+
+def matches_of(file: KycFile) -> Shown:
+    """What screening found: what is left of it, hits that are open with their explanation, and who cleared which and why."""
+    person = file.person
+    screening = person.screening
+    if screening is None:
+        return {"screening": None, "open_hits": [], "cleared": []}
+    return {
+        "screening": {
+            "result": standing_result(screening, person.cleared).result,
+            "found": screening.result().result,
+            "reasons": list(screening.reasons),
+            "lists": list(screening.lists),
+            "scorer": screening.scorer,
+            "weights": screening.weights,
+            "at": screening.at,
+            "by": person.screening_note,
+            "list_change": screening.list_change,
+            "same_data": screening.party_sha256 == screened_person(person).digest(),
+        },
+        "open_hits": list(open_hits(screening, person.cleared)),
+        "cleared": list(person.cleared),
+    }
+
+
+def show_kyc_matches(desk: KycDesk, caller: Caller, case: str) -> Shown:
+    """What screening found of a case's person, for a reviewer on the case. Raises Forbidden, NotFound."""
+    reviewer = reviewer_of(desk, caller)
+    file = load(desk.instance, case)
+    check_assigned(file.case, reviewer)
+    return {"case": case, "version": file.case.version, "state": file.case.state, **matches_of(file)}
+
+
+def list_open_matches(desk: KycDesk, caller: Caller) -> list[Shown]:
+    """Cases whose person has an open hit, by pseudonym: those that a list's change brought and that stand come first."""
+    reviewer = reviewer_of(desk, caller)
+    found: list[Shown] = []
+    people: dict[str, PersonFile] = {}
+    for case in all_cases(desk.instance):
+        if case.state is not CaseState.REVIEW and case.approval is None:
+            continue
+        try:
+            person = people.get(case.subject) or load_person(desk.instance, case.subject)[0]
+        except NotFound:
+            continue
+        people[case.subject] = person
+        if person.screening is None:
+            continue
+        still = open_hits(person.screening, person.cleared)
+        if still:
+            found.append(
+                {
+                    **summary(desk, case),
+                    "band": standing_band(person.screening, person.cleared),
+                    "hits": len(still),
+                    "list_change": person.screening.list_change,
+                    "screened_at": person.screening.at,
+                    "kept_out": excluded(case, reviewer),
+                }
+            )
+    found.sort(
+        key=lambda one: (not one["list_change"], one["band"] != "block", one["screened_at"], one["case"])
+    )
+    return found
 
 
 def raw_document(desk: KycDesk, caller: Caller, case: str, document: str) -> tuple[str, bytes]:

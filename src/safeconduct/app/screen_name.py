@@ -17,7 +17,7 @@ from safeconduct.app.commit import instant
 from safeconduct.app.name_index import Found, NameIndex
 from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.scope import require_role
-from safeconduct.app.screening_lists import ListStatus, ListStore, list_statuses
+from safeconduct.app.screening_lists import ListStatus, ListStore, list_statuses, settings_of
 from safeconduct.identity.screening.canary import ExactNames
 from safeconduct.identity.screening.entry import ListEntry
 from safeconduct.identity.screening.folding import LONGEST
@@ -77,15 +77,33 @@ class NameLists:
         """One name; the same name, lists and weights give the same answer in every process. unusable: by list, why it cannot clear
         anybody now, instead of what was known when it was loaded. Raises InvalidInput naming the member.
         """
+        hits = [hit for hit, _ in self.hits(asked, explained=explained)]
+        used, reasons = self.used(unusable)
+        band = Band.CLEAR
+        if hits or reasons:
+            band = Band.BLOCK if any(hit.band is Band.BLOCK for hit in hits) else Band.REVIEW
+        return NameScreening(
+            asked.name, band, reasons, tuple(hits[:MOST_HITS]), used, SCORER, self.weights.digest(), at
+        )
+
+    def hits(self, asked: NameToScreen, *, explained: bool = False) -> list[tuple[Hit, ListEntry]]:
+        """Every hit with its entry, the best first. Raises InvalidInput naming the member."""
         facts = check_name(asked)
         found: list[Found] = []
         for kind, index in zip(KINDS, (self._persons, self._others), strict=True):
             if asked.kind in {"", kind}:
                 found += index.search(analyse(asked.name, person=kind == "person"), self.weights, -1.0)
-        hits = sorted(
-            (hit for one in found if (hit := self._hit(one, facts, explained=explained)) is not None),
-            key=lambda hit: (-hit.score, hit.list, hit.entry),
+        return sorted(
+            (
+                (hit, one.row.entry)
+                for one in found
+                if (hit := self._hit(one, facts, explained=explained)) is not None
+            ),
+            key=lambda pair: (-pair[0].score, pair[0].list, pair[0].entry),
         )
+
+    def used(self, unusable: dict[str, str] | None = None) -> tuple[tuple[UsedList, ...], tuple[str, ...]]:
+        """The lists, and why they clear nobody; no reason when they do. unusable: as `screen` takes it."""
         used = tuple(
             UsedList(one.name, one.sha256, one.unusable if unusable is None else unusable.get(one.name, ""))
             for one in self.lists
@@ -93,12 +111,7 @@ class NameLists:
         reasons = [f"{one.name}: {one.unusable}" for one in used if one.unusable]
         if not used:
             reasons.append("no list is in force")
-        band = Band.CLEAR
-        if hits or reasons:
-            band = Band.BLOCK if any(hit.band is Band.BLOCK for hit in hits) else Band.REVIEW
-        return NameScreening(
-            asked.name, band, tuple(reasons), tuple(hits[:MOST_HITS]), used, SCORER, self.weights.digest(), at
-        )
+        return used, tuple(reasons)
 
     def _hit(self, found: Found, facts: Facts, *, explained: bool) -> Hit | None:
         row, query = found.row, found.query
@@ -179,6 +192,11 @@ class NameScreener:
         self._building = threading.Lock()
         self._kept: tuple[tuple[tuple[str, str], ...], NameLists] | None = None
 
+    def suspends(self, list: str, band: Band) -> bool:
+        """Whether a hit of this list stops at once somebody who holds something; the block band always does."""
+        settings = settings_of(self._store, list)
+        return band is Band.BLOCK or (band is Band.REVIEW and settings.suspend_from == "review")
+
     def screen(self, caller: Caller, ask: ScreenNames) -> list[NameScreening]:
         """By an operator or an adjudicator. Raises Forbidden, InvalidInput naming the member."""
         require_role(caller, Role.OPERATOR, Role.ADJUDICATOR)
@@ -191,11 +209,12 @@ class NameScreener:
                 raise InvalidInput(
                     error.message, field=f"names[{number}].{error.field}", remedy=error.remedy
                 ) from None
-        lists, unusable = self._in_force()
+        lists, unusable = self.in_force()
         at = instant(self._instance)
         return [lists.screen(one, at=at, explained=ask.explain, unusable=unusable) for one in ask.names]
 
-    def _in_force(self) -> tuple[NameLists, dict[str, str]]:
+    def in_force(self) -> tuple[NameLists, dict[str, str]]:
+        """The indices of what is in force now, made when they are not there yet; and by list, why it cannot clear anybody."""
         statuses = [one for one in list_statuses(self._instance, self._store) if one.in_force is not None]
         unusable = {one.list: _why(one) for one in statuses if not one.usable}
         wanted = tuple((one.list, one.in_force.sha256) for one in statuses if one.in_force is not None)

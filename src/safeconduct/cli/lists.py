@@ -276,7 +276,8 @@ def _days(seconds: int) -> str:
 
 def _state(status: dict[str, Any]) -> str:
     if "under_way" in status:
-        return f"import under way: {status['under_way']['step']}"
+        step = status["under_way"]["step"]
+        return step if step.startswith("re-screening") else f"import under way: {step}"
     if "in_force" not in status:
         return "never imported"
     if status["fault"]:

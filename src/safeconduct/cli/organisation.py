@@ -1,4 +1,4 @@
-"""`organisation submit|list|show|decide|lei`."""
+"""`organisation submit|list|show|decide|lei|matches|clear-match`."""
 
 # ruff: noqa: PLR0917 - options are bound by name, never by position
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from safeconduct.cli.matches import show_matches
 from safeconduct.cli.options import AsJson, Data, Speaker, Url
 from safeconduct.cli.output import print_json, print_lines, print_table
-from safeconduct.cli.session import ADJUDICATOR, AUDITOR, OPERATOR, connect
+from safeconduct.cli.session import ADJUDICATOR, ANALYST, AUDITOR, OPERATOR, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,6 +220,79 @@ def _progress(size: int, *, quiet: bool) -> Any:
             yield told
 
     return shown()
+
+
+@commands.command()
+def matches(
+    organisation: Annotated[
+        str | None,
+        typer.Argument(help="One organisation; without it, all that a list has named.", show_default=False),
+    ] = None,
+    data: Data = None,
+    url: Url = None,
+    speaker: Speaker = None,
+    as_json: AsJson = False,
+) -> None:
+    """Possible matches of organisations on lists: which have open hits, or what was found of one and why.
+
+    Example: safeconduct organisation matches acme
+    """
+    path = "/api/organisation-screenings"
+    with connect(data, url, speaker or ANALYST) as client:
+        found = client.get(path if organisation is None else f"{path}/{organisation}")
+    if as_json:
+        print_json(found)
+    elif organisation is not None:
+        show_matches(found)
+    else:
+        print_table(
+            ("organisation", "result", "hits", "since", "kept out"),
+            [
+                (one["organisation"], one["result"], str(one["hits"]), str(one["at"]), one["kept_out"])
+                for one in found["items"]
+            ],
+            empty="no list has named any",
+        )
+
+
+@commands.command("clear-match")
+def clear_match(
+    organisation: Annotated[str, typer.Argument(help="The organisation's id.")],
+    rationale: Annotated[str, typer.Option(help="Why it is not whom the list means.")],
+    list_name: Annotated[
+        str | None,
+        typer.Option(
+            "--list", help="The list of the hit (may be left out while one is open).", show_default=False
+        ),
+    ] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(help="The entry of the hit (may be left out while one is open).", show_default=False),
+    ] = None,
+    version: Annotated[
+        int | None,
+        typer.Option(
+            help="Version of the screening you looked at (default: the present one).", show_default=False
+        ),
+    ] = None,
+    data: Data = None,
+    url: Url = None,
+    speaker: Speaker = None,
+    as_json: AsJson = False,
+) -> None:
+    """Clear one possible match of an organisation, with a rationale. In the block band an adjudicator does.
+
+    Example: safeconduct organisation clear-match acme --rationale "Another country and another register number."
+    """
+    path = f"/api/organisation-screenings/{organisation}"
+    with connect(data, url, speaker or ANALYST) as client:
+        seen = version if version is not None else client.get(path)["version"]
+        body = {"rationale": rationale, "list": list_name, "entry": entry, "version": seen}
+        found = client.post(f"{path}/clear-match", body)
+    if as_json:
+        print_json(found)
+        return
+    show_matches(found)
 
 
 def _print(found: Any, as_json: bool) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 OPERATOR = "operator"
 ADJUDICATOR = "adjudicator"
+ANALYST = "analyst"
 AUDITOR = "auditor"
 
 

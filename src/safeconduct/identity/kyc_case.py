@@ -176,7 +176,8 @@ class Basis(msgspec.Struct, frozen=True):
     """What was computed from the evidence at this moment, for a decision to rest on.
 
     level, compartments: what the evidence amounts to with the adjudicators who vote for it. missing: sentences not met.
-    screening: the result; cleared: a possible match was cleared with a rationale. The three ends: seconds, None when none.
+    screening: what is left of it when pairs that were cleared no longer count. same_data: the person's data are what was screened.
+    The ends: seconds, None when none.
     """
 
     level: Level
@@ -184,7 +185,7 @@ class Basis(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
     screening: Screening
     screened_at: int
-    cleared: bool
+    same_data: bool
     document_until: int | None
     clearance_until: int | None
     open_alerts: int = 0
@@ -433,14 +434,25 @@ def request_information(
 
 
 def begin_screening(case: KycCase, reviewer: Reviewer, *, at: int) -> KycCase:
-    """Screening is under way."""
+    """Screening is under way. A case that is reviewed or stands is screened again where it is; votes cast on what was found before fall."""
     check_assigned(case, reviewer)
+    if case.state is CaseState.REVIEW or (case.state in HELD and case.approval is not None):
+        return screening_changed(case, at=at, by=reviewer.id, cause="screened again")
     return moved(case, CaseState.SCREENING, at=at, by=reviewer.id)
 
 
 def screened(case: KycCase, *, by: str, at: int) -> KycCase:
-    """Screening came to a result: the case is before the reviewers."""
-    return moved(case, CaseState.REVIEW, at=at, by=by)
+    """Screening came to a result: the case is before the reviewers, or stays where it was when it was screened again."""
+    return moved(case, CaseState.REVIEW, at=at, by=by) if case.state is CaseState.SCREENING else case
+
+
+def screening_changed(case: KycCase, *, at: int, by: str, cause: str) -> KycCase:
+    """What is known from lists about the person has changed, and with it what an unfinished vote of a review was cast on."""
+    return changed(
+        case,
+        votes=_closed_votes(case) if case.state is CaseState.REVIEW else case.votes,
+        history=(*case.history, Step(case.state, at, by, cause)),
+    )
 
 
 def rate(case: KycCase, reviewer: Reviewer, risk: Risk, reasons: Collection[str], *, at: int) -> KycCase:
@@ -578,11 +590,17 @@ def _check_approvable(case: KycCase, reviewer: Reviewer, vote: Vote, basis: Basi
             field="alerts",
             remedy="look at each and resolve it with a rationale",
         )
-    if basis.screening is Screening.MATCH or (basis.screening is Screening.POSSIBLE and not basis.cleared):
+    if basis.screening in (Screening.MATCH, Screening.POSSIBLE):
         raise Conflict(
             "a possible match on a list is open" if basis.screening is Screening.POSSIBLE else "on a list",
             field="screening",
-            remedy="clear a possible match with a rationale; a match is not approved",
+            remedy="look at the hits and clear each that means somebody else, with a rationale",
+        )
+    if not basis.same_data:
+        raise Conflict(
+            "the person's data changed after they were screened",
+            field="screening",
+            remedy="screen the case again",
         )
     if vote.level >= Level.C2 and basis.screening is Screening.NONE:
         raise Conflict("the person was not screened", field="screening", remedy="screen the case")

@@ -20,6 +20,9 @@ from safeconduct.storage.database import open_database
 from safeconduct.storage.subject_keys import SubjectKeys
 from safeconduct.storage.tables import documents
 
+_MARK = 28
+"""Bytes: the nonce and as many again."""
+
 
 def _context(kind: str, name: str, subject: str) -> bytes:
     # Length-prefixed, so that no two (kind, name, subject) share a context.
@@ -140,6 +143,16 @@ class SqliteVault:
                 sa.select(documents.c.name).where(documents.c.kind == kind).order_by(documents.c.name)
             )
             return [row.name for row in rows]
+
+    def marks(self, kind: str) -> dict[str, bytes]:
+        """By name, in order, the start of each sealed document: its nonce is a new one whenever it is written."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(documents.c.name, sa.func.substr(documents.c.sealed, 1, _MARK))
+                .where(documents.c.kind == kind)
+                .order_by(documents.c.name)
+            )
+            return {name: bytes(mark) for name, mark in rows}
 
     def delete(self, kind: str, name: str) -> None:
         """Remove a document; no error when it is not there."""

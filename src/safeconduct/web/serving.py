@@ -50,6 +50,7 @@ from safeconduct.storage.service_log import start_service_log
 from safeconduct.upstreams.pool import UpstreamPool
 from safeconduct.web.api.application import create_application
 from safeconduct.web.api.assembly import node_of
+from safeconduct.web.api.node import ListDesk
 from safeconduct.web.api.peer_protocol import PeerHttpProtocol
 from safeconduct.web.listeners import Addresses, base_url_of, check_free, tls_of
 from safeconduct.web.nodes.metrics import measure_files, node_metrics
@@ -61,6 +62,7 @@ from safeconduct.web.tls import ListenerTls
 DRAIN_SECONDS = 5.0
 WATCH_SECONDS = 0.05
 SWEEP_SECONDS = 10.0
+RESCREEN_SECONDS = 0.25
 FINISH_SECONDS = 2.0
 
 _log = logging.getLogger("safeconduct.serving")
@@ -196,6 +198,39 @@ async def keep_cases(desk: KycDesk, *, every: float = SWEEP_SECONDS) -> None:
         await asyncio.sleep(every)
 
 
+async def keep_screened(desk: ListDesk, *, every: float = RESCREEN_SECONDS) -> None:
+    """When a list's version comes into force, search what changed in it against everybody enrolled. Runs until cancelled.
+
+    every: seconds between two looks; ten times as long after one that failed. Also what a process before this one did not finish.
+    """
+    rescreener = desk.rescreener
+    if rescreener is None:
+        return
+    while True:
+        wait = every
+        try:
+            for name in rescreener.due():
+
+                def told(step: str, done: int, of: int, name: str = name) -> None:
+                    desk.under_way[name] = (f"re-screening: {step}, part {done} of {of}", done)
+
+                try:
+                    found = await asyncio.to_thread(rescreener.run, name, told)
+                finally:
+                    desk.under_way.pop(name, None)
+                if found.failed:
+                    wait = every * 10
+            await asyncio.to_thread(rescreener.tidy)
+        except LogUnavailable as error:
+            _log.error("nobody is screened again any more: %s", error.message)
+            return
+        except SafeconductError as error:
+            # Its message may name a list and a file, never a person: those errors are counted where they happen.
+            _log.error("people could not be screened again after a list changed: %s", error.kind)
+            wait = every * 10
+        await asyncio.sleep(wait)
+
+
 def _finish_rotation(rotation: KeyRotation, stopping: threading.Event) -> None:
     """Go on with a change of the workers' log key that a process before this one had begun, until all have taken it up."""
     said = ""
@@ -306,6 +341,7 @@ async def _serve(
     ended = threading.Event()
     counting = loop.create_task(count_failures(decisions, instance.clock)) if server is None else None
     sweeping = loop.create_task(keep_cases(api_node.kyc))
+    rescreening = loop.create_task(keep_screened(api_node.lists)) if api_node.lists is not None else None
     try:
         while not api.started:
             if serving.done():
@@ -337,7 +373,7 @@ async def _serve(
         stopping.cancel()
     finally:
         ended.set()
-        for task in (watching, watching_node, sweeping):
+        for task in (watching, watching_node, sweeping, rescreening):
             if task is not None:
                 task.cancel()
         if server is not None:

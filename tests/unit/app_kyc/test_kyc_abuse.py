@@ -21,7 +21,7 @@ from safeconduct.app.open_kyc_case import OpenKycCase, open_kyc_case
 from safeconduct.app.ports import Caller
 from safeconduct.app.rate_kyc_case import resolve_alert
 from safeconduct.app.read_kyc_cases import raw_document, show_kyc_case
-from safeconduct.app.screen_kyc_case import clear_possible_match, screen_kyc_case
+from safeconduct.app.screen_kyc_case import screen_kyc_case
 from safeconduct.cli.sample.utopia import Utopia
 from safeconduct.identity.screening.port import MATCH_NAME, POSSIBLE_NAME, DevelopmentScreener
 from safeconduct.kernel.errors import (
@@ -298,7 +298,7 @@ def test_a_child_is_no_adult(bench):
     assert load_assessment(bench.instance, anna.subject).claims.age_over_18 is False
 
 
-def test_a_possible_match_is_cleared_with_a_rationale_and_a_match_is_not(bench):
+def test_a_possible_match_is_cleared_with_a_rationale_and_a_match_not_by_an_analyst(bench):
     anna = bench.applicant()
     anna.open()
     anna.state(other_names=(POSSIBLE_NAME,))
@@ -313,10 +313,8 @@ def test_a_possible_match_is_cleared_with_a_rationale_and_a_match_is_not(bench):
         bench.decide(anna.case)
     assert refused.value.field == "screening"
     with pytest.raises(InvalidInput):
-        clear_possible_match(bench.desk, bench.reviewer(), anna.case, "", version=bench.version(anna.case))
-    clear_possible_match(
-        bench.desk, bench.reviewer(), anna.case, "Another birth date.", version=bench.version(anna.case)
-    )
+        bench.clear_match(anna.case, "")
+    bench.clear_match(anna.case)
     assert bench.decide(anna.case).case.state is CaseState.APPROVED
 
     bruno = bench.applicant("Bruno Specimen Example")
@@ -329,10 +327,8 @@ def test_a_possible_match_is_cleared_with_a_rationale_and_a_match_is_not(bench):
     bruno.submit()
     bench.screen(bruno.case)
     bench.rate(bruno.case)
-    with pytest.raises(Conflict):
-        clear_possible_match(
-            bench.desk, bench.reviewer(), bruno.case, "No.", version=bench.version(bruno.case)
-        )
+    with pytest.raises(Forbidden):
+        bench.clear_match(bruno.case)
     with pytest.raises(Conflict):
         bench.decide(bruno.case)
     shown = show_kyc_case(bench.desk, bruno.caller, bruno.case)
@@ -363,7 +359,7 @@ def test_production_refuses_specimens_and_development_providers(bench):
     assign_kyc_case(bench.desk, bench.reviewer(), anna.case)
     bench.build(profile="production")
     assert not bench.desk.screening().development
-    desk = msgspec.structs.replace(bench.desk, screener=DevelopmentScreener())
+    desk = msgspec.structs.replace(bench.desk, lists=None, screener=DevelopmentScreener())
     with pytest.raises(UnsafeConfiguration):
         screen_kyc_case(desk, bench.reviewer(), anna.case, version=bench.version(anna.case))
     bruno = bench.applicant("Bruno Specimen Example")

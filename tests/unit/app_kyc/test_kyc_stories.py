@@ -11,7 +11,6 @@ from safeconduct.app.assign_kyc_case import assign_kyc_case
 from safeconduct.app.dry_run import DryRun, dry_run
 from safeconduct.app.ports import Caller
 from safeconduct.app.read_kyc_cases import list_kyc_cases, show_kyc_case
-from safeconduct.app.screen_kyc_case import clear_possible_match
 from safeconduct.app.withdraw_kyc_case import appeal_kyc_case, withdraw_kyc_case
 from safeconduct.decision.response import Deny
 from safeconduct.identity.kyc_case import Outcome
@@ -173,14 +172,12 @@ def test_analyst_clears_a_possible_match_only_with_a_rationale(bench):
     bench.screen(anna.case)
     bench.rate(anna.case)
     with pytest.raises(InvalidInput):
-        clear_possible_match(bench.desk, bench.reviewer(), anna.case, "", version=bench.version(anna.case))
+        bench.clear_match(anna.case, "")
     with pytest.raises(Conflict):
         bench.decide(anna.case)
-    clear_possible_match(
-        bench.desk, bench.reviewer(), anna.case, "Another decade.", version=bench.version(anna.case)
-    )
+    bench.clear_match(anna.case, "Born in another decade.")
     assert bench.decide(anna.case).case.approval is not None
-    assert bench.file(anna.case).person.cleared.rationale == "Another decade."
+    assert bench.file(anna.case).person.cleared[0].rationale == "Born in another decade."
 
 
 def project(bench):

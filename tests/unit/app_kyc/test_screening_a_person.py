@@ -6,8 +6,8 @@ import pytest
 from tests.support.instances import operator
 from tests.support.screening_lists import un_people
 
+from safeconduct.app.assess_case import screened_person
 from safeconduct.app.import_screening_list import GivenFile, ImportScreeningList, import_screening_list
-from safeconduct.app.screen_kyc_case import screened_person
 from safeconduct.kernel.errors import Conflict
 from safeconduct.kernel.vocabulary import CaseState, Screening
 
@@ -36,7 +36,7 @@ def test_with_a_list_in_force_lists_screen_and_whoever_is_on_none_is_clear(bench
     bench.screen(anna.case)
     person = bench.file(anna.case).person
     assert person.screening_note == "lists in force"
-    assert person.screening.result is Screening.CLEAR
+    assert person.screening.result().result is Screening.CLEAR
     assert [entry.name for entry in person.screening.lists] == ["un.sc"]
     bench.rate(anna.case)
     assert bench.decide(anna.case).case.state is CaseState.APPROVED
@@ -54,7 +54,7 @@ def test_one_listed_name_among_several_is_not_clear_and_nothing_is_approved(benc
     anna.attest()
     anna.submit()
     bench.screen(anna.case)
-    assert bench.file(anna.case).person.screening.result is not Screening.CLEAR
+    assert bench.file(anna.case).person.screening.result().result is not Screening.CLEAR
     bench.rate(anna.case)
     with pytest.raises(Conflict) as refused:
         bench.decide(anna.case)
@@ -66,7 +66,7 @@ def test_production_without_a_list_finds_nobody_clear(bench):
     anna.complete()
     bench.build(profile="production")
     result = bench.desk.screening().screen(_screened(bench, anna), now=bench.now)
-    assert result.result is not Screening.CLEAR
+    assert result.result().result is not Screening.CLEAR
     assert result.lists == ()
 
 

@@ -28,7 +28,7 @@ def basis(level=Level.C3, **changes):
             "missing": ("C3: a project",),
             "screening": Screening.CLEAR,
             "screened_at": 90,
-            "cleared": False,
+            "same_data": True,
             "document_until": None,
             "clearance_until": None,
             **changes,
@@ -115,7 +115,8 @@ def test_nobody_decides_what_they_were_not_assigned():
     [
         ({"level": Level.C2}, "level"),
         ({"screening": Screening.POSSIBLE}, "screening"),
-        ({"screening": Screening.MATCH, "cleared": True}, "screening"),
+        ({"screening": Screening.MATCH}, "screening"),
+        ({"same_data": False}, "screening"),
         ({"screening": Screening.NONE}, "screening"),
         ({"open_alerts": 1}, "alerts"),
         ({"document_until": 99}, "document"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -32,12 +33,13 @@ class ListSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the operator runs one list.
 
     max_age: days until a version no longer shows that somebody is not listed (None: the list's own). canaries: names that every version
-    must hold. max_loss: share of the entries in force that a new version may lack. max_growth: how many times as many it may hold.
+    must hold. suspend_from: the band from which on a hit of somebody who holds something stops them at once. max_loss: share of the entries in force that a new version may lack. max_growth: how many times as many it may hold.
     """
 
     max_age: int | None = None
     canaries: tuple[str, ...] = ()
     max_loss: float = 0.25
+    suspend_from: Literal["review", "block"] = "block"
     max_growth: float = 2.0
 
 

@@ -1,7 +1,6 @@
-"""What the desk asks of screening, and the development provider that screens nothing and says so.
+"""What the desk asks of screening, and the development provider that searches no list and says so.
 
-Owns the port. The development provider is refused by a production profile, where without a real one nothing is screened and
-nothing from C2 on is approved.
+Owns the port. The development provider stands in while no list is in force, and is refused by a production profile.
 """
 
 from __future__ import annotations
@@ -9,19 +8,10 @@ from __future__ import annotations
 import hashlib
 from typing import Protocol
 
-import msgspec
-
-from safeconduct.identity.screening.result import ScreenedList, ScreeningResult
-from safeconduct.kernel.vocabulary import Screening
-
-
-class ScreenedPerson(msgspec.Struct, frozen=True):
-    """Who is searched for. names: as stated and as the documents write them; birth_date: ISO 8601, parts may be `--`."""
-
-    names: tuple[str, ...]
-    birth_date: str | None
-    countries: tuple[str, ...]
-    documents: tuple[tuple[str, str], ...] = ()
+from safeconduct.identity.screening.entry import EntryKind, NameKind
+from safeconduct.identity.screening.outcome import Hit, UsedList
+from safeconduct.identity.screening.party import PartyHit, PartyScreening, ScreenedParty
+from safeconduct.identity.screening.score import Band
 
 
 class Screener(Protocol):
@@ -37,14 +27,19 @@ class Screener(Protocol):
         """It searches no list of anybody."""
         ...
 
-    def screen(self, person: ScreenedPerson, *, now: int) -> ScreeningResult:
-        """The result against named lists. Raises SafeconductError when it cannot tell: never a clear result then."""
+    def screen(self, person: ScreenedParty, *, now: int) -> PartyScreening:
+        """What was found, against named lists. Raises SafeconductError when it cannot tell: never a clear result then."""
         ...
 
 
-_LIST = b"development list: holds only the names below, of nobody"
+_LIST = "development list"
+_SHA256 = hashlib.sha256(b"development list: holds only the names below, of nobody").hexdigest()
 POSSIBLE_NAME = "POSSIBLE TESTCASE"
 MATCH_NAME = "MATCH TESTCASE"
+_ENTRIES = {
+    POSSIBLE_NAME: ("possible-testcase", Band.REVIEW, 0.8),
+    MATCH_NAME: ("match-testcase", Band.BLOCK, 1.0),
+}
 
 
 class DevelopmentScreener:
@@ -53,13 +48,33 @@ class DevelopmentScreener:
     name = "development screening (searches no list)"
     development = True
 
-    def screen(self, person: ScreenedPerson, *, now: int) -> ScreeningResult:
-        """`possible` and `match` for the two made-up names, else `clear` against a list that says what it is."""
-        names = {" ".join(name.upper().split()) for name in person.names}
-        result = Screening.CLEAR
-        if POSSIBLE_NAME in names:
-            result = Screening.POSSIBLE
-        if MATCH_NAME in names:
-            result = Screening.MATCH
-        lists = (ScreenedList(name="development list", sha256=hashlib.sha256(_LIST).hexdigest()),)
-        return ScreeningResult(result=result, lists=lists, at=now)
+    def screen(self, person: ScreenedParty, *, now: int) -> PartyScreening:
+        """Hits in review and in block for the two made-up names, against a list that says what it is."""
+        names = {" ".join(name.upper().split()): name for name in person.names}
+        return PartyScreening(
+            reasons=(),
+            hits=tuple(
+                PartyHit(
+                    hit=Hit(
+                        list=_LIST,
+                        list_sha256=_SHA256,
+                        entry=entry,
+                        kind=EntryKind.PERSON,
+                        name=name,
+                        name_kind=NameKind.PRIMARY,
+                        read_as=name.lower(),
+                        score=score,
+                        band=band,
+                    ),
+                    asked=names[name],
+                    entry_sha256=hashlib.sha256(entry.encode()).hexdigest(),
+                )
+                for name, (entry, band, score) in _ENTRIES.items()
+                if name in names
+            ),
+            lists=(UsedList(_LIST, _SHA256),),
+            scorer=self.name,
+            weights="",
+            party_sha256=person.digest(),
+            at=now,
+        )

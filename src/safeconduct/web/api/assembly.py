@@ -11,6 +11,7 @@ from safeconduct.app.authorize_device import DeviceDesk
 from safeconduct.app.check_liveness import LivenessDesk
 from safeconduct.app.check_presentation import PresentationDesk
 from safeconduct.app.document_authorities import DocumentAuthorities
+from safeconduct.app.enrolled_names import EnrolledNames
 from safeconduct.app.exchange_token import TokenExchange
 from safeconduct.app.instance_keys import WORKER_LOG_KEY, InstanceKeyRing
 from safeconduct.app.kyc_desk import KycDesk
@@ -20,12 +21,15 @@ from safeconduct.app.ports import Instance
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
 from safeconduct.app.register_authenticator import AuthenticatorDesk, relying_party_of
+from safeconduct.app.rescreen_enrolled import Rescreener
 from safeconduct.app.screen_name import IndexedNames, NameScreener
-from safeconduct.app.screen_person import PersonScreener
+from safeconduct.app.screen_party import ListScreener
+from safeconduct.app.screening_lists import ListStore
 from safeconduct.audit.checkpoint import LogVerifier
 from safeconduct.bootstrap import OpenInstance, attestation_roots, key_rotation, liveness_vendors
 from safeconduct.decision.explanation import told
 from safeconduct.gateway.quota_ledger import QuotaLedger
+from safeconduct.identity.screening.port import DevelopmentScreener
 from safeconduct.kernel.ids import SubjectId
 from safeconduct.passport.dpop import ProofReplays, ReplayMemory
 from safeconduct.settings import worker_name
@@ -36,9 +40,12 @@ from safeconduct.web.decision_feed import DecisionFeed
 
 
 def kyc_desk(
-    instance: Instance, authenticators: AuthenticatorDesk, liveness: LivenessDesk, names: NameScreener
+    instance: Instance,
+    authenticators: AuthenticatorDesk,
+    liveness: LivenessDesk,
+    names: NameScreener | None = None,
 ) -> KycDesk:
-    """The KYC desk over the other desks of this process. names: the screening lists in force."""
+    """The KYC desk over the other desks of this process. names: screens against the lists in force. Production screens with no development provider."""
 
     def proofs(subject: SubjectId) -> Proofs:
         return Proofs(
@@ -52,8 +59,15 @@ def kyc_desk(
         instance=instance,
         authorities=DocumentAuthorities(instance).store,
         proofs=proofs,
-        screener=PersonScreener(instance, names),
+        screener=DevelopmentScreener() if instance.profile == "development" else None,
+        lists=ListScreener(names) if names is not None else None,
     )
+
+
+def rescreener_of(desk: KycDesk, store: ListStore) -> Rescreener:
+    """Searches what changes in lists against everybody of a desk that screens against lists."""
+    assert desk.lists is not None
+    return Rescreener(desk, desk.lists, store, EnrolledNames(desk.instance))
 
 
 def log_faults(opened: OpenInstance) -> list[str]:
@@ -93,6 +107,7 @@ def node_of(
     )
     liveness = LivenessDesk(instance, liveness_vendors(settings))
     names = NameScreener(instance, opened.lists)
+    kyc = kyc_desk(instance, authenticators, liveness, names)
     tokens = InstanceKeyRing("token", instance.record, instance.keys, instance.clock)
     return ApiNode(
         instance=instance,
@@ -106,7 +121,7 @@ def node_of(
         devices=DeviceDesk(desk, replays, instance.random),
         authenticators=authenticators,
         applicants=ApplicantAuthenticator(instance.issuer, replays),
-        kyc=kyc_desk(instance, authenticators, liveness, names),
+        kyc=kyc,
         liveness=liveness,
         status_lists=StatusListPublisher(instance),
         logs={
@@ -131,7 +146,13 @@ def node_of(
             },
         },
         quotas=quotas,
-        lists=ListDesk(opened.lists, HttpsListFetch(clock=instance.clock), names, IndexedNames()),
+        lists=ListDesk(
+            opened.lists,
+            HttpsListFetch(clock=instance.clock),
+            names,
+            IndexedNames(),
+            rescreener=rescreener_of(kyc, opened.lists) if kyc.lists is not None else None,
+        ),
         rotation=key_rotation(opened, workers=workers),
         mtls=settings.tls_certificate is not None and not settings.tls_proxy,
         faults=lambda: [*log_faults(opened), *(faults() if faults is not None else [])],

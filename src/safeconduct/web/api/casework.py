@@ -13,6 +13,7 @@ from litestar.params import JSONBody
 
 from safeconduct.app.assign_kyc_case import assign_kyc_case, recuse_from_kyc_case
 from safeconduct.app.attest_affiliation import attest_affiliation
+from safeconduct.app.clear_screening_match import ClearMatch, clear_screening_match
 from safeconduct.app.decide_kyc_case import DecideKycCase, decide_kyc_case
 from safeconduct.app.document_authorities import ImportAuthorities, import_authorities
 from safeconduct.app.end_kyc_approval import EndApproval, end_kyc_approval
@@ -20,9 +21,17 @@ from safeconduct.app.erase_subject import ChangeLegalHold, change_legal_hold, er
 from safeconduct.app.inspect_kyc_document import InspectDocument, inspect_kyc_document
 from safeconduct.app.kyc_files import KycFile
 from safeconduct.app.rate_kyc_case import rate_kyc_case, resolve_alert
-from safeconduct.app.read_kyc_cases import list_kyc_cases, raw_document, show_kyc_case, summary
+from safeconduct.app.read_kyc_cases import (
+    list_kyc_cases,
+    list_open_matches,
+    matches_of,
+    raw_document,
+    show_kyc_case,
+    show_kyc_matches,
+    summary,
+)
 from safeconduct.app.request_kyc_information import request_kyc_information
-from safeconduct.app.screen_kyc_case import clear_possible_match, screen_kyc_case
+from safeconduct.app.screen_kyc_case import screen_kyc_case
 from safeconduct.kernel.vocabulary import Risk, Role
 from safeconduct.web.api.access import allow
 from safeconduct.web.api.node import ApiNode, Node, PathText, Speaker
@@ -48,13 +57,6 @@ class SeenVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """version: of the case as the reviewer saw it."""
 
     version: int
-
-
-class ClearMatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """rationale: why the person is not who the list means."""
-
-    version: int
-    rationale: str
 
 
 class RateCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,6 +99,18 @@ def get_kyc_cases(node: Node, caller: Speaker) -> dict[str, Any]:
 def get_kyc_case(node: Node, caller: Speaker, case: PathText) -> dict[str, Any]:
     """A case: for a reviewer it is assigned to, or the applicant's own."""
     return _shown(show_kyc_case(node.kyc, caller, case))
+
+
+@get("/kyc/matches", opt=_DESK, sync_to_thread=True)
+def get_open_matches(node: Node, caller: Speaker) -> dict[str, Any]:
+    """Cases with an open hit on a list, by pseudonym; what stands and a list's change brought first."""
+    return {"items": [show(one) for one in list_open_matches(node.kyc, caller)]}
+
+
+@get("/kyc/cases/{case:str}/matches", opt=_DESK, sync_to_thread=True)
+def get_kyc_matches(node: Node, caller: Speaker, case: PathText) -> dict[str, Any]:
+    """What screening found of the case's person, with explanations, and what was cleared by whom and why."""
+    return _shown(show_kyc_matches(node.kyc, caller, case))
 
 
 @get("/kyc/cases/{case:str}/documents/{document:str}", opt=_DESK, sync_to_thread=True)
@@ -154,15 +168,16 @@ def post_screening(
 ) -> dict[str, Any]:
     """Screen the person, and put the case before the reviewers."""
     file = screen_kyc_case(node.kyc, caller, case, version=data.version)
-    return {**_summary(node, file), "screening": show(file.person.screening)}
+    return {**_summary(node, file), **_shown(matches_of(file))}
 
 
 @post("/kyc/cases/{case:str}/clear-match", opt=_DESK, status_code=200, sync_to_thread=True)
 def post_cleared_match(
     node: Node, caller: Speaker, case: PathText, data: JSONBody[ClearMatch]
 ) -> dict[str, Any]:
-    """Clear a possible match, with a rationale."""
-    return _summary(node, clear_possible_match(node.kyc, caller, case, data.rationale, version=data.version))
+    """Clear one possible match, with a rationale."""
+    file = clear_screening_match(node.kyc, caller, case, data)
+    return {**_summary(node, file), **_shown(matches_of(file))}
 
 
 @post("/kyc/cases/{case:str}/rate", opt=_DESK, status_code=200, sync_to_thread=True)
@@ -223,6 +238,8 @@ def post_document_authorities(
 casework = (
     get_kyc_cases,
     get_kyc_case,
+    get_open_matches,
+    get_kyc_matches,
     get_kyc_document,
     post_inspection,
     post_affiliation,

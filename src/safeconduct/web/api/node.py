@@ -21,6 +21,7 @@ from safeconduct.app.ports import Caller, Instance
 from safeconduct.app.publish_status_list import StatusListPublisher
 from safeconduct.app.record_feed import RecordFeed
 from safeconduct.app.register_authenticator import AuthenticatorDesk
+from safeconduct.app.rescreen_enrolled import Rescreener
 from safeconduct.app.rotate_key import KeyRotation
 from safeconduct.app.screen_name import NameScreener
 from safeconduct.audit.files import LogReader
@@ -90,13 +91,14 @@ class ListDesk(msgspec.Struct, frozen=True):
     """Where screening lists come in. under_way: by list, the step of an import that runs and how many entries were read.
 
     canaries: how canaries are searched; by exact name when left out. fetch: None where nothing is fetched from elsewhere.
-    screener: screens names against what is in force.
+    screener: screens names against what is in force. rescreener: searches what changed against everybody enrolled.
     """
 
     store: ScreeningListFiles
     fetch: ListFetch | None = None
     screener: NameScreener | None = None
     canaries: CanarySearch | None = None
+    rescreener: Rescreener | None = None
     under_way: dict[str, tuple[str, int]] = {}
 
 

@@ -14,6 +14,12 @@ from safeconduct.app.check_customer_file import check_customer_file
 from safeconduct.app.decide_organisation_case import DecideOrganisationCase, decide_organisation_case
 from safeconduct.app.import_lei_records import ImportLeiRecords, import_lei_records
 from safeconduct.app.organisation_cases import all_cases, load_case, require_own
+from safeconduct.app.screen_organisation import (
+    ClearOrganisationMatch,
+    clear_organisation_match,
+    list_organisation_matches,
+    show_organisation_matches,
+)
 from safeconduct.app.submit_organisation_case import submit_organisation_case
 from safeconduct.identity.organisation_case import (
     OrganisationApplication,
@@ -27,6 +33,7 @@ from safeconduct.web.api.access import allow
 from safeconduct.web.api.node import Node, PathText, Speaker
 from safeconduct.web.api.showing import show
 
+_DESK = allow(Role.ANALYST, Role.ADJUDICATOR)
 _REVIEWERS = (Role.OPERATOR, Role.ADJUDICATOR, Role.AUDITOR)
 
 
@@ -87,6 +94,33 @@ def post_lei_records(node: Node, caller: Speaker, data: JSONBody[ImportLeiRecord
     return shown
 
 
+@get("/organisation-screenings", opt=_DESK, sync_to_thread=True)
+def list_organisation_screenings(node: Node, caller: Speaker) -> dict[str, Any]:
+    """Organisations that a list has named, with how many hits are open."""
+    return {"items": [show(one) for one in list_organisation_matches(node.kyc, caller)]}
+
+
+@get("/organisation-screenings/{organisation:str}", opt=_DESK, sync_to_thread=True)
+def get_organisation_screening(node: Node, caller: Speaker, organisation: PathText) -> dict[str, Any]:
+    """What screening found of an organisation, with explanations, and what was cleared by whom and why."""
+    shown: dict[str, Any] = show(show_organisation_matches(node.kyc, caller, organisation))
+    return shown
+
+
+@post(
+    "/organisation-screenings/{organisation:str}/clear-match",
+    opt=_DESK,
+    status_code=200,
+    sync_to_thread=True,
+)
+def post_cleared_organisation(
+    node: Node, caller: Speaker, organisation: PathText, data: JSONBody[ClearOrganisationMatch]
+) -> dict[str, Any]:
+    """Clear one possible match of an organisation, with a rationale."""
+    shown: dict[str, Any] = show(clear_organisation_match(node.kyc, caller, organisation, data))
+    return shown
+
+
 def _shown(case: OrganisationCase) -> dict[str, Any]:
     asked = requirements(case)
     return {
@@ -106,4 +140,7 @@ organisations = (
     post_organisation_case,
     post_organisation_decision,
     post_lei_records,
+    list_organisation_screenings,
+    get_organisation_screening,
+    post_cleared_organisation,
 )
