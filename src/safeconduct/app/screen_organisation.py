@@ -149,6 +149,32 @@ def show_organisation_matches(desk: KycDesk, caller: Caller, organisation: str) 
     return _shown(known)
 
 
+def screen_organisation_again(desk: KycDesk, caller: Caller, organisation: str) -> dict[str, object]:
+    """Screen an organisation against the lists in force now, and bring the record in line with it.
+
+    Raises Forbidden, NotFound, Conflict (no lists, or none that could clear it).
+    """
+    _check_reviewer(caller, desk, organisation)
+    held = desk.instance.record.state.organisations.get(OrganisationId(organisation))
+    if held is None:
+        raise NotFound(f"there is no organisation {organisation[:60]!r}", field="organisation")
+    if desk.lists is None:
+        raise Conflict("this process screens nobody", remedy="ask the control process of the instance")
+    known, data = load_screening(desk.instance, organisation)
+    found = desk.lists.screen_as(screened_organisation(held.registered), "organisation", now=desk.now())
+    if found.reasons and not found.hits:
+        raise Conflict(
+            f"nobody can be cleared now: {found.reasons[0]}",
+            field="screening",
+            remedy="have the operator import current lists, then screen again",
+        )
+    cleared = known.cleared if known is not None else ()
+    kept = OrganisationScreening(organisation, found, cleared, known.version + 1 if known is not None else 1)
+    _keep(desk.instance, kept, data)
+    _record(desk, kept)
+    return _shown(kept)
+
+
 def list_organisation_matches(desk: KycDesk, caller: Caller) -> list[dict[str, object]]:
     """Organisations that a list has named, those with open hits first. By analysts and adjudicators."""
     reviewer = reviewer_of(desk, caller)

@@ -1,4 +1,4 @@
-"""`organisation submit|list|show|decide|lei|matches|clear-match`."""
+"""`organisation submit|list|show|decide|lei|matches|screen|clear-match`."""
 
 # ruff: noqa: PLR0917 - options are bound by name, never by position
 
@@ -253,6 +253,26 @@ def matches(
             ],
             empty="no list has named any",
         )
+
+
+@commands.command()
+def screen(
+    organisation: Annotated[str, typer.Argument(help="The organisation's id.")],
+    data: Data = None,
+    url: Url = None,
+    speaker: Speaker = None,
+    as_json: AsJson = False,
+) -> None:
+    """Screen an organisation again, against the lists in force now.
+
+    Example: safeconduct organisation screen acme
+    """
+    with connect(data, url, speaker or ANALYST) as client:
+        found = client.post(f"/api/organisation-screenings/{organisation}/screen", {})
+    if as_json:
+        print_json(found)
+        return
+    show_matches(found)
 
 
 @commands.command("clear-match")

@@ -20,6 +20,7 @@ from safeconduct.app.screen_name import LoadedList, NameLists, NameToScreen
 from safeconduct.app.screen_organisation import (
     ClearOrganisationMatch,
     clear_organisation_match,
+    screen_organisation_again,
     show_organisation_matches,
 )
 from safeconduct.identity.screening.entry import EntryKind, ListedName, ListEntry
@@ -259,6 +260,22 @@ def test_an_organisation_that_a_new_entry_names_is_stopped_with_all_its_people(b
     assert bench.state.organisations[PERSON_ORGANISATION].standing.screening is Screening.CLEAR
     with pytest.raises(Conflict):
         clear_organisation_match(bench.desk, bench.reviewer("adjudicator-2"), PERSON_ORGANISATION, ask)
+
+
+def test_an_organisation_is_screened_again_by_the_desk_and_never_clear_against_an_old_list(bench):
+    legal_name = bench.state.organisations[PERSON_ORGANISATION].registered.legal_name
+    bench.changed(listed("firm-1", legal_name, schema="Company"))
+    bench.changed()
+    assert bench.state.organisations[PERSON_ORGANISATION].standing.screening is Screening.MATCH
+    with pytest.raises(Forbidden, match="tied"):
+        screen_organisation_again(bench.desk, bench.reviewer("tied-analyst"), PERSON_ORGANISATION)
+    bench.later(40 * 86_400)
+    with pytest.raises(Conflict, match="past its age"):
+        screen_organisation_again(bench.desk, bench.reviewer(), PERSON_ORGANISATION)
+    assert bench.state.organisations[PERSON_ORGANISATION].standing.screening is Screening.MATCH
+    bench.put_in_force(listed("new-1", "Drusilla Bezukladov"))
+    assert screen_organisation_again(bench.desk, bench.reviewer(), PERSON_ORGANISATION)["open_hits"] == []
+    assert bench.state.organisations[PERSON_ORGANISATION].standing.screening is Screening.CLEAR
 
 
 def test_the_reverse_search_finds_whom_screening_each_of_them_finds():

@@ -18,6 +18,7 @@ from safeconduct.app.screen_organisation import (
     ClearOrganisationMatch,
     clear_organisation_match,
     list_organisation_matches,
+    screen_organisation_again,
     show_organisation_matches,
 )
 from safeconduct.app.submit_organisation_case import submit_organisation_case
@@ -107,6 +108,13 @@ def get_organisation_screening(node: Node, caller: Speaker, organisation: PathTe
     return shown
 
 
+@post("/organisation-screenings/{organisation:str}/screen", opt=_DESK, status_code=200, sync_to_thread=True)
+def post_organisation_screening(node: Node, caller: Speaker, organisation: PathText) -> dict[str, Any]:
+    """Screen an organisation against the lists in force now."""
+    shown: dict[str, Any] = show(screen_organisation_again(node.kyc, caller, organisation))
+    return shown
+
+
 @post(
     "/organisation-screenings/{organisation:str}/clear-match",
     opt=_DESK,
@@ -142,5 +150,6 @@ organisations = (
     post_lei_records,
     list_organisation_screenings,
     get_organisation_screening,
+    post_organisation_screening,
     post_cleared_organisation,
 )
