@@ -5,6 +5,7 @@ from tests.support.api_nodes import ApiBench
 from tests.support.screening_lists import ftm_lines, sha256
 
 from safeconduct.kernel.vocabulary import Role, Screening
+from safeconduct.record.events.registrations import ModelRegistered, ProviderRegistered, VariantRegistered
 
 OCTETS = {"content-type": "application/octet-stream"}
 LIST = "ftm.made_up"
@@ -78,7 +79,25 @@ def test_what_clears_nothing(bench, client, named, body, status, field):
     assert bench.embedded.state.organisations[named].standing.screening is Screening.MATCH
 
 
-def test_an_adjudicator_clears_it_and_the_pair_is_kept(bench, client, named):
+def told(bench, client):
+    """What a person of the organisation is told when they ask for a model."""
+    answer = bench.call(client, "POST", "/api/decide", Role.HOLDER, body={"model": "m", "purpose": "general"})
+    assert "LIST_" not in answer.text
+    assert "firm-1" not in answer.text
+    return set(answer.json()["codes"])
+
+
+def test_a_stopped_person_is_told_access_restricted_and_no_more_and_is_back_when_it_is_cleared(
+    bench, client, named
+):
+    bench.record.commit(
+        [
+            ProviderRegistered(provider="lab-a", organisation="org-b", jurisdiction="US"),
+            ModelRegistered(model="mm", provider="lab-a"),
+            VariantRegistered(variant="m", model="mm", level=2, compartments=()),
+        ]
+    )
+    before = told(bench, client)
     path = f"/api/organisation-screenings/{named}/clear-match"
     body = {"version": 1, "rationale": "Another country and another register number."}
     answer = bench.call(client, "POST", path, Role.ADJUDICATOR, body=body)
@@ -87,6 +106,8 @@ def test_an_adjudicator_clears_it_and_the_pair_is_kept(bench, client, named):
     assert pair["rationale"] == body["rationale"]
     assert len(pair["entry_sha256"]) == len(pair["party_sha256"]) == 64
     assert answer.json()["open_hits"] == []
+    assert before - told(bench, client) == {"ACCESS_RESTRICTED"}
+    assert told(bench, client) <= before
     assert bench.embedded.state.organisations[named].standing.screening is Screening.CLEAR
 
 
