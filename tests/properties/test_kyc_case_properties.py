@@ -8,12 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from safeconduct.identity.kyc_case import (
-    NEXT,
-    POLICY,
-    RUNNING,
-    Basis,
-    Outcome,
-    Reviewer,
     assign,
     begin_screening,
     clock,
@@ -36,6 +30,7 @@ from safeconduct.identity.kyc_ends import (
     suspend,
     withdraw,
 )
+from safeconduct.identity.kyc_states import NEXT, POLICY, RUNNING, Basis, Outcome, Reviewer
 from safeconduct.kernel.errors import SafeconductError
 from safeconduct.kernel.vocabulary import CaseState, Compartment, Level, Risk, Screening
 

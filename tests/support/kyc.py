@@ -35,7 +35,7 @@ from safeconduct.app.state_kyc_application import state_kyc_application
 from safeconduct.app.submit_kyc_case import submit_kyc_case
 from safeconduct.cli.sample.utopia import Utopia
 from safeconduct.identity.kyc_application import Application, StatedTerms
-from safeconduct.identity.kyc_case import Outcome
+from safeconduct.identity.kyc_states import Outcome
 from safeconduct.kernel.ids import OrganisationId
 from safeconduct.kernel.signing import FileSigner
 from safeconduct.kernel.vocabulary import Level, Risk, Role

@@ -23,8 +23,8 @@ from safeconduct.identity.evidence import (
     Verification,
 )
 from safeconduct.identity.evidence_import import AgreedTerms, PersonEvidence, RequestedClearance
-from safeconduct.identity.kyc_case import Basis, KycCase
 from safeconduct.identity.kyc_fields import documents_of
+from safeconduct.identity.kyc_states import Basis, KycCase
 from safeconduct.identity.nationality import Citizenship, Residency
 from safeconduct.identity.screening.party import ScreenedParty, standing_result
 from safeconduct.identity.screening.result import ScreeningResult

@@ -8,7 +8,8 @@ from safeconduct.app.kyc_desk import KycDesk
 from safeconduct.app.kyc_files import Attested, KycFile, load, save
 from safeconduct.app.ports import Caller
 from safeconduct.app.scope import require_role
-from safeconduct.identity.kyc_case import EDITABLE, changed
+from safeconduct.identity.kyc_case import changed
+from safeconduct.identity.kyc_states import EDITABLE
 from safeconduct.kernel.errors import Conflict, Forbidden, NotFound
 from safeconduct.kernel.vocabulary import Affiliation, CaseState, Role
 

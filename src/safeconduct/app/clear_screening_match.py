@@ -11,7 +11,8 @@ import msgspec
 from safeconduct.app.kyc_desk import KycDesk, record_screening, reviewer_of
 from safeconduct.app.kyc_files import KycFile, check_version, load, save
 from safeconduct.app.ports import Caller
-from safeconduct.identity.kyc_case import KycCase, changed, check_assigned, checked_texts
+from safeconduct.identity.kyc_case import changed, check_assigned, checked_texts
+from safeconduct.identity.kyc_states import KycCase
 from safeconduct.identity.screening.party import ClearedPair, PartyHit, PartyScreening, open_hits
 from safeconduct.identity.screening.score import Band
 from safeconduct.kernel.errors import Conflict, Forbidden, InvalidInput, NotFound

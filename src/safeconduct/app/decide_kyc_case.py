@@ -12,8 +12,9 @@ from safeconduct.app.change_clearance import ChangeClearance, change_clearance
 from safeconduct.app.kyc_desk import KycDesk, reviewer_of, settle
 from safeconduct.app.kyc_files import KycFile, check_version, load, save
 from safeconduct.app.ports import Caller
-from safeconduct.identity.kyc_case import Outcome, decide, needed_votes
+from safeconduct.identity.kyc_case import decide, needed_votes
 from safeconduct.identity.kyc_ends import was_suspended
+from safeconduct.identity.kyc_states import Outcome
 from safeconduct.kernel.errors import Forbidden
 from safeconduct.kernel.vocabulary import ClearanceState, Compartment, Level
 

@@ -17,8 +17,8 @@ from safeconduct.app.kyc_desk import KycDesk, endings
 from safeconduct.app.kyc_files import KEPT, PEOPLE, PersonFile, cases_of, kept_subject, load_person
 from safeconduct.app.ports import Caller, StoredDocument
 from safeconduct.app.scope import require_role
-from safeconduct.identity.kyc_case import KycCase
 from safeconduct.identity.kyc_fields import kept_until, kyc_fields
+from safeconduct.identity.kyc_states import KycCase
 from safeconduct.kernel.errors import Conflict, NotFound
 from safeconduct.kernel.ids import SubjectId, check_name
 from safeconduct.kernel.vocabulary import Role

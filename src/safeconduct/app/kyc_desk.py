@@ -21,8 +21,8 @@ from safeconduct.app.screen_party import ListScreener
 from safeconduct.authorization.clearance import HELD as HELD_CLEARANCES
 from safeconduct.authorization.misuse import open_signal
 from safeconduct.identity.documents.csca import CscaStore
-from safeconduct.identity.kyc_case import POLICY, KycCase, Policy, Reviewer
 from safeconduct.identity.kyc_ends import DOCUMENT_LOST, standing
+from safeconduct.identity.kyc_states import POLICY, KycCase, Policy, Reviewer
 from safeconduct.identity.screening.party import PartyHit, open_hits
 from safeconduct.identity.screening.port import Screener
 from safeconduct.identity.screening.score import Band

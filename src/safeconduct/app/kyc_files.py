@@ -17,7 +17,7 @@ from safeconduct.identity.documents.nationality_codes import nationality_code
 from safeconduct.identity.evidence import Strength, Validation
 from safeconduct.identity.evidence_import import normal_number
 from safeconduct.identity.kyc_application import Application
-from safeconduct.identity.kyc_case import KycCase
+from safeconduct.identity.kyc_states import KycCase
 from safeconduct.identity.screening.party import ClearedPair, PartyScreening
 from safeconduct.kernel.errors import Conflict, NotFound
 from safeconduct.kernel.ids import OrganisationId, SubjectId

@@ -12,8 +12,8 @@ from safeconduct.app.kyc_desk import KycDesk
 from safeconduct.app.kyc_files import CASES, KycFile, PersonFile, begin, cases_of, load_person
 from safeconduct.app.ports import Caller
 from safeconduct.app.scope import require_role
-from safeconduct.identity.kyc_case import OPEN, KycCase
 from safeconduct.identity.kyc_case import open_case as opened
+from safeconduct.identity.kyc_states import OPEN, KycCase
 from safeconduct.kernel.errors import Conflict, Forbidden, NotFound
 from safeconduct.kernel.ids import CaseId, OrganisationId, SubjectId, new_id
 from safeconduct.kernel.signing import VerifyingKey

@@ -27,8 +27,9 @@ from safeconduct.app.own_kyc_case import own_file
 from safeconduct.app.ports import Caller
 from safeconduct.app.scope import require_role
 from safeconduct.app.submit_kyc_case import lacking
-from safeconduct.identity.kyc_case import EDITABLE, KycCase, check_assigned, clock, excluded, overdue
+from safeconduct.identity.kyc_case import check_assigned, clock, excluded, overdue
 from safeconduct.identity.kyc_ends import NOTICES
+from safeconduct.identity.kyc_states import EDITABLE, KycCase
 from safeconduct.identity.screening.party import open_hits, standing_band, standing_result
 from safeconduct.identity.verified_claims import ShownDocument, verified_claims
 from safeconduct.kernel.errors import NotFound, SafeconductError

@@ -21,7 +21,8 @@ from safeconduct.app.kyc_files import PersonFile, cases_of, load, load_person, s
 from safeconduct.app.screen_organisation import rescreen_organisation
 from safeconduct.app.screen_party import ListScreener
 from safeconduct.app.screening_lists import ListStore, entries_in_force
-from safeconduct.identity.kyc_case import KycCase, screening_changed
+from safeconduct.identity.kyc_case import screening_changed
+from safeconduct.identity.kyc_states import KycCase
 from safeconduct.identity.screening.entry import ListEntry
 from safeconduct.identity.screening.list_difference import difference
 from safeconduct.identity.screening.party import PartyScreening, open_hits, severity

@@ -10,7 +10,8 @@ from safeconduct.app.kyc_desk import KycDesk, settle
 from safeconduct.app.kyc_files import KycFile, PersonFile, save
 from safeconduct.app.own_kyc_case import own_file
 from safeconduct.app.ports import Caller
-from safeconduct.identity.kyc_case import KycCase, submit
+from safeconduct.identity.kyc_case import submit
+from safeconduct.identity.kyc_states import KycCase
 from safeconduct.kernel.errors import Conflict
 from safeconduct.kernel.vocabulary import Level
 

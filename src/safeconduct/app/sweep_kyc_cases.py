@@ -15,8 +15,8 @@ from safeconduct.app.kyc_desk import KycDesk, settle
 from safeconduct.app.kyc_files import KEPT, PEOPLE, all_cases, kept_subject, load, save
 from safeconduct.app.ports import StoredDocument
 from safeconduct.authorization.misuse import open_signal
-from safeconduct.identity.kyc_case import KycCase
 from safeconduct.identity.kyc_ends import by_the_clock, refresh_due
+from safeconduct.identity.kyc_states import KycCase
 from safeconduct.kernel.errors import LogUnavailable, NotFound, SafeconductError
 from safeconduct.kernel.ids import SubjectId
 from safeconduct.kernel.vocabulary import CaseState, PassportStatus

@@ -12,8 +12,8 @@ from safeconduct.app.kyc_desk import KycDesk, settle
 from safeconduct.app.kyc_files import KycFile, cases_of, load, save
 from safeconduct.app.own_kyc_case import own_file
 from safeconduct.app.ports import Caller
-from safeconduct.identity.kyc_case import HELD, OPEN
 from safeconduct.identity.kyc_ends import DOCUMENT_LOST, appeal, suspend, withdraw
+from safeconduct.identity.kyc_states import HELD, OPEN
 from safeconduct.kernel.errors import Conflict, NotFound
 from safeconduct.kernel.vocabulary import CaseState
 

@@ -28,6 +28,7 @@ from safeconduct.cli import (
     key,
     kyc,
     kyc_applicant,
+    kyc_matches,
     lists,
     mandate,
     misuse,
@@ -76,6 +77,7 @@ for noun, commands in (
     application.add_typer(commands, name=noun, no_args_is_help=True)
 
 kyc_applicant.add_to(kyc.commands)
+kyc_matches.add_to(kyc.commands)
 instance.add_to(application)
 connect.add_to(application)
 decisions.add_to(application)

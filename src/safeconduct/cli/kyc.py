@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from safeconduct.cli.matches import show_matches
 from safeconduct.cli.options import AsJson, Data, Speaker, Url
 from safeconduct.cli.output import print_json, print_lines, print_table
 from safeconduct.cli.session import ADJUDICATOR, ANALYST, OPERATOR, connect
@@ -38,7 +37,7 @@ def _told(found: dict[str, Any], as_json: bool) -> None:
     print_lines(f"{found['case']}: {found['state']}{risk}, version {found['version']}")
 
 
-def _do(
+def do_on_case(
     verb: str,
     case: str,
     body: dict[str, Any],
@@ -50,6 +49,7 @@ def _do(
     version: int | None = None,
     versioned: bool = True,
 ) -> None:
+    """One step on a case, on the version that is named or that stands."""
     with connect(data, url, speaker) as client:
         if versioned:
             body = {**body, "version": _seen(client, case, version)}
@@ -166,7 +166,7 @@ def assign(
     Example: safeconduct kyc assign kyc_abc
     """
     body = {"reviewer": reviewer} if reviewer is not None else {}
-    _do(
+    do_on_case(
         "assign", case, body, data=data, url=url, speaker=speaker or ANALYST, as_json=as_json, versioned=False
     )
 
@@ -179,7 +179,9 @@ def recuse(
 
     Example: safeconduct kyc recuse kyc_abc
     """
-    _do("recuse", case, {}, data=data, url=url, speaker=speaker or ANALYST, as_json=as_json, versioned=False)
+    do_on_case(
+        "recuse", case, {}, data=data, url=url, speaker=speaker or ANALYST, as_json=as_json, versioned=False
+    )
 
 
 @commands.command("request-info")
@@ -196,104 +198,10 @@ def request_info(
 
     Example: safeconduct kyc request-info kyc_abc --ask "A document that has not expired."
     """
-    _do(
+    do_on_case(
         "request-information",
         case,
         {"asks": ask},
-        data=data,
-        url=url,
-        speaker=speaker or ANALYST,
-        as_json=as_json,
-        version=version,
-    )
-
-
-@commands.command()
-def screen(
-    case: Case,
-    version: Version = None,
-    data: Data = None,
-    url: Url = None,
-    speaker: Speaker = None,
-    as_json: AsJson = False,
-) -> None:
-    """Screen the person against lists, and put the case before the reviewers.
-
-    Example: safeconduct kyc screen kyc_abc
-    """
-    _do("screen", case, {}, data=data, url=url, speaker=speaker or ANALYST, as_json=as_json, version=version)
-
-
-@commands.command()
-def matches(
-    case: Annotated[
-        str | None,
-        typer.Argument(help="One case; without it, all that have an open hit.", show_default=False),
-    ] = None,
-    data: Data = None,
-    url: Url = None,
-    speaker: Speaker = None,
-    as_json: AsJson = False,
-) -> None:
-    """Possible matches on lists: which cases have open hits, or what was found in one case and why.
-
-    Example: safeconduct kyc matches kyc_abc
-    """
-    with connect(data, url, speaker or ANALYST) as client:
-        found = client.get("/api/kyc/matches" if case is None else f"/api/kyc/cases/{case}/matches")
-    if as_json:
-        print_json(found)
-        return
-    if case is not None:
-        show_matches(found)
-        return
-    print_table(
-        ("case", "subject", "state", "band", "hits", "since", "because", "kept out"),
-        [
-            (
-                one["case"],
-                one["subject"],
-                one["state"],
-                one["band"],
-                str(one["hits"]),
-                str(one["screened_at"]),
-                "a list changed" if one["list_change"] else "it was screened",
-                one["kept_out"],
-            )
-            for one in found["items"]
-        ],
-        empty="no hit is open",
-    )
-
-
-@commands.command("clear-match")
-def clear_match(
-    case: Case,
-    rationale: Annotated[str, typer.Option(help="Why the person is not who the list means.")],
-    list_name: Annotated[
-        str | None,
-        typer.Option(
-            "--list", help="The list of the hit (may be left out while one is open).", show_default=False
-        ),
-    ] = None,
-    entry: Annotated[
-        str | None,
-        typer.Option(help="The entry of the hit (may be left out while one is open).", show_default=False),
-    ] = None,
-    version: Version = None,
-    data: Data = None,
-    url: Url = None,
-    speaker: Speaker = None,
-    as_json: AsJson = False,
-) -> None:
-    """Clear one possible match, with a rationale; without one nothing is cleared. In the block band an adjudicator does.
-
-    Example: safeconduct kyc clear-match kyc_abc --rationale "Born in another decade, and another nationality."
-    """
-    _do(
-        "clear-match",
-        case,
-        {"rationale": rationale, "list": list_name, "entry": entry},
         data=data,
         url=url,
         speaker=speaker or ANALYST,
@@ -317,7 +225,7 @@ def rate(
 
     Example: safeconduct kyc rate kyc_abc standard --reason "Defensive work at a verified organisation."
     """
-    _do(
+    do_on_case(
         "rate",
         case,
         {"risk": risk, "reasons": reason},
@@ -407,7 +315,7 @@ def resolve_alert(
 
     Example: safeconduct kyc resolve-alert kyc_abc alt_abc --rationale "A married name; the certificate was seen."
     """
-    _do(
+    do_on_case(
         "resolve-alert",
         case,
         {"alert": alert, "rationale": rationale, "counts": counts},
@@ -445,7 +353,7 @@ def decide(
     body: dict[str, Any] = {"outcome": outcome, "reasons": reason, "conditions": condition or []}
     if level is not None:
         body["level"] = level
-    _do(
+    do_on_case(
         "decide",
         case,
         body,
@@ -472,7 +380,7 @@ def end(
 
     Example: safeconduct kyc end kyc_abc suspend --cause "An inquiry is under way."
     """
-    _do(
+    do_on_case(
         "end",
         case,
         {"action": action, "cause": cause},

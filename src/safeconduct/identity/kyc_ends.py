@@ -7,17 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from safeconduct.identity.kyc_case import (
-    HELD,
-    OPEN,
-    POLICY,
-    Appeal,
-    KycCase,
-    Policy,
-    changed,
-    checked_texts,
-    moved,
-)
+from safeconduct.identity.kyc_case import changed, checked_texts, moved
+from safeconduct.identity.kyc_states import HELD, OPEN, POLICY, Appeal, KycCase, Policy
 from safeconduct.kernel.errors import Conflict
 from safeconduct.kernel.vocabulary import CaseState
 

@@ -16,7 +16,8 @@ from safeconduct.app.register_authenticator import report_lost
 from safeconduct.app.request_kyc_information import request_kyc_information
 from safeconduct.app.sweep_kyc_cases import sweep_kyc_cases
 from safeconduct.app.withdraw_kyc_case import appeal_kyc_case, report_document_lost, withdraw_kyc_case
-from safeconduct.identity.kyc_case import Outcome, changed
+from safeconduct.identity.kyc_case import changed
+from safeconduct.identity.kyc_states import Outcome
 from safeconduct.kernel.errors import Conflict, Forbidden, NotFound
 from safeconduct.kernel.vocabulary import CaseState, ClearanceState, Level, PassportStatus, Risk
 

@@ -13,8 +13,8 @@ from safeconduct.app.ports import Caller
 from safeconduct.app.read_kyc_cases import list_kyc_cases, show_kyc_case
 from safeconduct.app.withdraw_kyc_case import appeal_kyc_case, withdraw_kyc_case
 from safeconduct.decision.response import Deny
-from safeconduct.identity.kyc_case import Outcome
 from safeconduct.identity.kyc_fields import kyc_fields, read_fields
+from safeconduct.identity.kyc_states import Outcome
 from safeconduct.identity.screening.port import POSSIBLE_NAME
 from safeconduct.kernel.errors import Conflict, Forbidden, InvalidInput
 from safeconduct.kernel.vocabulary import CaseState, Code, Compartment, Level, Purpose, Role

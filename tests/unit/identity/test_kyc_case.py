@@ -2,18 +2,8 @@
 
 import pytest
 
-from safeconduct.identity.kyc_case import (
-    Basis,
-    Outcome,
-    Reviewer,
-    assign,
-    begin_screening,
-    decide,
-    open_case,
-    rate,
-    screened,
-    submit,
-)
+from safeconduct.identity.kyc_case import assign, begin_screening, decide, open_case, rate, screened, submit
+from safeconduct.identity.kyc_states import Basis, Outcome, Reviewer
 from safeconduct.kernel.errors import Conflict, Forbidden, InvalidInput
 from safeconduct.kernel.vocabulary import CaseState, Compartment, Level, Risk, Screening
 
