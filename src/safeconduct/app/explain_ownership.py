@@ -19,7 +19,7 @@ from safeconduct.kernel.suggest import did_you_mean
 from safeconduct.kernel.vocabulary import Role
 from safeconduct.record.state import State
 
-ROLES = (Role.OPERATOR, Role.ADJUDICATOR, Role.AUDITOR)
+ROLES = (Role.OPERATOR, Role.ANALYST, Role.ADJUDICATOR, Role.AUDITOR)
 """Never the organisation itself: a finding is withheld from whom it is about."""
 
 

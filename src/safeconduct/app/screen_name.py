@@ -198,8 +198,8 @@ class NameScreener:
         return band is Band.BLOCK or (band is Band.REVIEW and settings.suspend_from == "review")
 
     def screen(self, caller: Caller, ask: ScreenNames) -> list[NameScreening]:
-        """By an operator or an adjudicator. Raises Forbidden, InvalidInput naming the member."""
-        require_role(caller, Role.OPERATOR, Role.ADJUDICATOR)
+        """By an operator, an analyst or an adjudicator. Raises Forbidden, InvalidInput naming the member."""
+        require_role(caller, Role.OPERATOR, Role.ANALYST, Role.ADJUDICATOR)
         if not 1 <= len(ask.names) <= MOST_NAMES:
             raise InvalidInput(f"1 to {MOST_NAMES} names at a time", field="names")
         for number, one in enumerate(ask.names):

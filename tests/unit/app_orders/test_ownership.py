@@ -16,11 +16,12 @@ from safeconduct.app.explain_ownership import (
     list_regimes,
 )
 from safeconduct.app.import_ownership import ImportOwnership, import_designations, import_edges
+from safeconduct.app.ports import Caller
 from safeconduct.app.publish_pack import ChangePackStatus, change_pack_status
 from safeconduct.identity.ownership.regime import RegimeStatus
 from safeconduct.kernel.clock import format_instant
 from safeconduct.kernel.errors import Conflict, Forbidden, InvalidInput, NotFound
-from safeconduct.kernel.vocabulary import Sector
+from safeconduct.kernel.vocabulary import Role, Sector
 from safeconduct.policy.packs import load_regimes
 from safeconduct.record.events.holders import OrganisationRegistered
 from safeconduct.record.events.ownership import OwnershipAssessed, OwnershipImported
@@ -184,6 +185,26 @@ def test_only_an_operator_imports_and_only_staff_reads(instance):
         refused(Forbidden, draw_ownership, instance, caller, ExplainOwnership("listed", regime="us.ofac50"))
         refused(Forbidden, list_regimes, instance, caller)
     assert not instance.record.state.ownership_files
+
+
+def test_analyst_sees_ownership_paths_and_percentages(instance):
+    listed(instance, X)
+    edges(
+        instance,
+        (X, "other:register:holding", "60"),
+        ("other:register:holding", "org:listed", "30"),
+        (X, "org:listed", "25"),
+    )
+    analyst = Caller(role=Role.ANALYST, party="analyst", id="an-1")
+    told = {
+        one.explanation.regime: one
+        for one in explain_ownership(instance, analyst, ExplainOwnership("listed"))
+    }
+    text = told["us.ofac50"].text
+    # Both shares and their sum, and the way from the list to the organisation.
+    for part in ("30", "25", "55", "other:register:holding", X):
+        assert part in text, text
+    assert "<svg" in draw_ownership(instance, analyst, ExplainOwnership("listed", regime="us.ofac50"))
 
 
 def test_the_same_record_and_files_give_the_same_outcomes_again(instance, monkeypatch):

@@ -35,7 +35,7 @@ from safeconduct.web.api.node import Node, PathText, Speaker
 from safeconduct.web.api.showing import show
 
 _DESK = allow(Role.ANALYST, Role.ADJUDICATOR)
-_REVIEWERS = (Role.OPERATOR, Role.ADJUDICATOR, Role.AUDITOR)
+_REVIEWERS = (Role.OPERATOR, Role.ANALYST, Role.ADJUDICATOR, Role.AUDITOR)
 
 
 @get("/organisation-cases", opt=allow(*_REVIEWERS), sync_to_thread=True)

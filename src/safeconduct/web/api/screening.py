@@ -26,7 +26,7 @@ from safeconduct.web.api.access import allow
 from safeconduct.web.api.node import Flag, Limit, ListDesk, Node, PathText, Speaker
 from safeconduct.web.api.showing import show
 
-_READERS = (Role.OPERATOR, Role.ADJUDICATOR, Role.AUDITOR)
+_READERS = (Role.OPERATOR, Role.ANALYST, Role.ADJUDICATOR, Role.AUDITOR)
 MAX_SHOWN = 1_000
 _OCTETS = "application/octet-stream"
 # Two files at a time: what comes in lies on the disk of the record, too.
@@ -147,7 +147,12 @@ def list_changes(
     }
 
 
-@post("/screening/names", opt=allow(Role.OPERATOR, Role.ADJUDICATOR), status_code=200, sync_to_thread=True)
+@post(
+    "/screening/names",
+    opt=allow(Role.OPERATOR, Role.ANALYST, Role.ADJUDICATOR),
+    status_code=200,
+    sync_to_thread=True,
+)
 def post_names(node: Node, caller: Speaker, data: JSONBody[ScreenNames]) -> dict[str, Any]:
     """Screen names against the lists in force. Nothing is kept: neither the names nor what was found."""
     screener = _desk(node).screener
