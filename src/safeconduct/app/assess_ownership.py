@@ -264,6 +264,16 @@ def _nodes_of(state: State, event: Event) -> Iterator[str]:
             yield f"reg:{one.registry.authority}:{one.registry.number}"
 
 
+def named_nodes(instance: Instance, state: State, kind: str) -> frozenset[str]:
+    """The nodes that files of a kind name, as they write them."""
+    return frozenset(
+        node
+        for file in state.ownership_files.values()
+        if file.kind == kind
+        for node in _named(instance, file)
+    )
+
+
 def _named(instance: Instance, file: OwnershipImported) -> frozenset[str]:
     """The nodes of a file, as it writes them."""
     rows = _rows(instance, file)

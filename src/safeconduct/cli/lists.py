@@ -134,6 +134,19 @@ def import_(
         print_lines(*(f"confirmed: {defect}: {detail}" for defect, detail in version["confirmed"].items()))
     if version["damaged"]:
         print_lines(f"names that lost letters before they came here: {', '.join(version['damaged'])}")
+    _tell_owners(done.get("ownership", {}))
+
+
+def _tell_owners(found: dict[str, Any]) -> None:
+    """What the version in force changed for those whom its entries own."""
+    if found.get("fault"):
+        print_lines(f"owners on it are designated as before: {found['fault']} ({found['remedy']})")
+    if found.get("left"):
+        print_lines(
+            f"no designated entry is left on {', '.join(found['left'])}: theirs stand until a file of designations says otherwise"
+        )
+    if found.get("assessed"):
+        print_lines(f"ownership changed for {', '.join(found['assessed'])}")
 
 
 def _role(given: str) -> tuple[str, Path]:

@@ -28,6 +28,7 @@ from safeconduct.identity.ownership.document import MAX_BYTES
 from safeconduct.kernel.vocabulary import Role
 from safeconduct.web.api.access import allow
 from safeconduct.web.api.node import Flag, Node, PathText, Speaker
+from safeconduct.web.api.screening import designated
 from safeconduct.web.api.showing import show
 
 # A file's text as JSON: line ends and quotes take two bytes each.
@@ -37,7 +38,9 @@ _MOST_BYTES = MAX_BYTES + (MAX_BYTES >> 2)
 @post("/ownership/edges", opt=allow(Role.OPERATOR), sync_to_thread=True, request_max_body_size=_MOST_BYTES)
 def post_edges(node: Node, caller: Speaker, data: JSONBody[ImportOwnership]) -> dict[str, Any]:
     """Import a file of ownership edges; everybody whom it reaches is assessed in the same commit."""
-    return _imported(import_edges(node.instance, caller, data))
+    shown = _imported(import_edges(node.instance, caller, data))
+    shown["listed"] = designated(node, caller)
+    return shown
 
 
 @post(

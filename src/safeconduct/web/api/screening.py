@@ -15,11 +15,13 @@ from litestar.connection import Request
 from litestar.params import JSONBody
 
 from safeconduct.app.compare_screening_lists import compare_screening_lists
+from safeconduct.app.designate_listed import designate_listed
 from safeconduct.app.import_screening_list import ImportScreeningList, import_screening_list
+from safeconduct.app.ports import Caller
 from safeconduct.app.roll_back_screening_list import RollBackScreeningList, roll_back_screening_list
 from safeconduct.app.screen_name import ScreenNames
 from safeconduct.app.screening_lists import ListStatus, list_statuses
-from safeconduct.kernel.errors import Conflict, InvalidInput
+from safeconduct.kernel.errors import Conflict, InvalidInput, SafeconductError
 from safeconduct.kernel.vocabulary import Role
 from safeconduct.storage.screening_lists import MAX_UPLOAD
 from safeconduct.web.api.access import allow
@@ -86,7 +88,20 @@ def post_import(
     finally:
         desk.under_way.pop(name, None)
     shown: dict[str, Any] = show(done)
+    shown["ownership"] = designated(node, caller, (name,))
     return shown
+
+
+def designated(node: Node, caller: Caller, names: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """What lists in force say of owners, brought into the record; the list or file that came in stands whatever becomes of this."""
+    if node.lists is None:
+        return {}
+    try:
+        found = designate_listed(node.instance, caller, node.lists.store, names)
+    except SafeconductError as error:
+        return {"fault": error.message, "remedy": error.remedy}
+    assessed = found.done.assessed if found.done is not None else ()
+    return {"assessed": [organisation for organisation, _ in assessed], "left": list(found.left)}
 
 
 @post("/screening/lists/{name:str}/roll-back", opt=allow(Role.OPERATOR), status_code=200, sync_to_thread=True)
@@ -97,6 +112,7 @@ def post_roll_back(
     shown: dict[str, Any] = show(
         roll_back_screening_list(node.instance, caller, _desk(node).store, name, data)
     )
+    shown["ownership"] = designated(node, caller, (name,))
     return shown
 
 
